@@ -1,0 +1,199 @@
+"""Call and send: from a request for a handler to an accepted invocation, and to its result.
+
+The invocation is durable before a send is answered and before any code runs for a call. What is
+refused here is refused before anything is stored. The order of the checks is part of the
+interface: path, method, handler, its visibility, headers, delay, body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from howdah.options import Options
+from howdah.worker.engine import Engine, HandlerRow, Outcome, ServiceRow, Submission
+from howdah_api.ingress.bodies import Intake
+from howdah_api.ingress.content import validate_input
+from howdah_api.ingress.delays import parse_delay, query_parameter, refuse_delay
+from howdah_api.ingress.heads import INGRESS_PATH, Head
+from howdah_api.ingress.paths import Target, parse_target
+from howdah_api.ingress.waits import Waits
+from howdah_api.problems import (
+    Header,
+    Problem,
+    Reply,
+    error_reply,
+    json_reply,
+    method_not_allowed,
+    private_service,
+    unknown_handler,
+    unknown_service,
+)
+
+METHODS: Final = ("GET", "POST")
+STATUS_MIN: Final = 200  # below are interim responses, which no client takes for an answer
+STATUS_MAX: Final = 999
+
+
+class Calls:
+    """Serves the paths that name a handler."""
+
+    def __init__(self, engine: Engine, options: Options, waits: Waits) -> None:
+        self._engine = engine
+        self._registry = engine.registry
+        self._bytes_max = options.body_bytes_max
+        self._waits = waits
+
+    async def answer(
+        self,
+        segments: Sequence[str],
+        *,
+        method: str,
+        full_path: str,
+        query_string: bytes,
+        head: Head,
+        intake: Intake,
+        is_send: bool | None = None,
+    ) -> Reply:
+        """Answer one call or send.
+
+        Args:
+            segments: The raw path from the service name on.
+            method: HTTP method, upper case.
+            full_path: Path and query as they were sent; the handler sees them.
+            query_string: What follows `?`.
+            head: The request's headers.
+            intake: The request's body.
+            is_send: For paths that say so before the service; None to read it off the path.
+
+        Raises:
+            Problem: the request is refused; nothing was stored.
+            StoreUnavailable: the database cannot be reached.
+        """
+        service = self._registry.service(segments[0]) or await self.find_service(segments[0])
+        target = parse_target(
+            segments[1:], is_keyed=service.kind != "service", is_send=is_send
+        )
+        if method not in METHODS:
+            raise method_not_allowed(*METHODS)
+        handler = service.handlers.get(target.handler) or await self.find_handler(
+            service.name, target.handler
+        )
+        delay = self._check(handler, target, head, query_string)
+        body = await intake.read(self._bytes_max)
+        validate_input(
+            accept=handler.input_content_type,
+            is_required=handler.input_required,
+            content_type=head.content_type,
+            is_empty=not body,
+        )
+        accepted = await self._engine.accept(
+            Submission(
+                handler=handler,
+                key=target.key,
+                body=body,
+                headers=[(INGRESS_PATH, full_path), *head.headers],
+                idempotency_key=head.idempotency_key,
+                delay=delay,
+                wait=not target.is_send,
+            )
+        )
+        if target.is_send:
+            return send_reply(str(accepted.id), accepted.is_new, accepted.execution_time)
+        assert accepted.outcome is not None, "a call waits for its outcome"
+        outcome = await self._waits.outcome(accepted.id, accepted.outcome, intake)
+        return outcome_reply(
+            outcome, content_type=handler.output_content_type, is_stored=not accepted.is_new
+        )
+
+    async def find_service(self, name: str) -> ServiceRow:
+        """The service of that name, after asking the database when it is not known yet.
+
+        Raises:
+            Problem: 404.
+        """
+        service = self._registry.service(name)
+        if service is None:
+            await self._registry.refresh()
+            service = self._registry.service(name)
+        if service is None:
+            raise unknown_service(name)
+        return service
+
+    async def find_handler(self, service_name: str, name: str) -> HandlerRow:
+        """The handler of that name, after asking the database when it is not known yet.
+
+        Raises:
+            Problem: 404.
+        """
+        service = await self.find_service(service_name)
+        handler = service.handlers.get(name)
+        if handler is None:
+            await self._registry.refresh()
+            handler = (await self.find_service(service_name)).handlers.get(name)
+        if handler is None:
+            raise unknown_handler(service_name, name)
+        return handler
+
+    def _check(
+        self, handler: HandlerRow, target: Target, head: Head, query_string: bytes
+    ) -> timedelta | None:
+        if not handler.is_public:
+            raise private_service()
+        if head.bad_header is not None:
+            raise head.bad_header
+        if head.limit_key is not None:
+            raise _no_scope()
+        if not query_string:
+            return None
+        if query_parameter(query_string, "limit-key") is not None:
+            raise _no_scope()
+        if target.is_send:
+            return parse_delay(query_string)
+        refuse_delay(query_string)
+        return None
+
+
+def _no_scope() -> Problem:
+    return Problem(400, "limit-key requires a scope to be set")
+
+
+def send_reply(invocation_id: str, is_new: bool, execution_time: datetime | None) -> Reply:
+    """202 for a send: `{"invocationId", "executionTime"?, "status"}`.
+
+    `executionTime` is there for delayed sends only, in UTC with nine fractional digits.
+    """
+    body = {"invocationId": invocation_id}
+    if execution_time is not None:
+        at = execution_time.astimezone(UTC)
+        body["executionTime"] = f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06d}000Z"
+    body["status"] = "Accepted" if is_new else "PreviouslyAccepted"
+    return json_reply(202, body, headers=[(b"x-restate-id", invocation_id.encode())])
+
+
+def outcome_reply(outcome: Outcome, *, content_type: str | None, is_stored: bool) -> Reply:
+    """The answer of a completed invocation: its output as it is, or its failure as JSON.
+
+    Args:
+        outcome: How the invocation ended.
+        content_type: What the handler's output is; sent only when there is output.
+        is_stored: True when the answer comes from a stored completion (a repeated idempotency
+            key, attach, output): then `idempotency-expires` says until when it is kept.
+    """
+    headers: list[Header] = [(b"x-restate-id", str(outcome.id).encode())]
+    if is_stored and outcome.expires_at is not None:
+        expires = outcome.expires_at.astimezone(UTC).isoformat(timespec="milliseconds")
+        headers.append((b"idempotency-expires", expires.encode()))
+    if outcome.outcome == "succeeded":
+        if outcome.value and content_type:
+            headers.append((b"content-type", content_type.encode("latin-1")))
+        return Reply(200, headers, outcome.value)
+    code = outcome.code or 500
+    return error_reply(
+        code if STATUS_MIN <= code <= STATUS_MAX else 500,
+        outcome.message or "",
+        source="invocation",
+        metadata=outcome.metadata,
+        headers=headers,
+    )

@@ -1,0 +1,50 @@
+"""Invocation ids: UUIDs of version 7, made here and read back from text.
+
+The first 48 bits are the milliseconds since 1970, so ids made later sort later and new rows land
+at the end of an index. The time in an id is never used as durable time: the database's clock is.
+"""
+
+from __future__ import annotations
+
+import re
+from os import urandom
+from time import time_ns
+from uuid import UUID, SafeUUID
+
+from howdah.errors import InvalidId
+
+_UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+_VERSION_AND_VARIANT = (0x7 << 76) | (0b10 << 62)
+_LOW_62_BITS = (1 << 62) - 1
+
+
+def uuid7() -> UUID:
+    """Return a new UUID of version 7, with 74 random bits from the operating system.
+
+    Takes about 1.5 µs. Two ids of one millisecond are in no particular order.
+    """
+    random = int.from_bytes(urandom(10), "big")
+    # UUID(int=...) checks what is true by construction here and takes twice as long.
+    made = object.__new__(UUID)
+    object.__setattr__(
+        made,
+        "int",
+        (time_ns() // 1_000_000 << 80)
+        | _VERSION_AND_VARIANT
+        | (random >> 68 << 64)
+        | (random & _LOW_62_BITS),
+    )
+    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    return made
+
+
+def parse_id(text: str) -> UUID:
+    """Read an invocation id in the form in which ids are printed, in either case of letters.
+
+    Raises:
+        InvalidId: the text is anything else, such as a UUID in braces or without hyphens. HD1006.
+    """
+    if _UUID_TEXT.fullmatch(text) is None:
+        raise InvalidId(text=text)
+    return UUID(text)

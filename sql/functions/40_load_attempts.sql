@@ -1,0 +1,49 @@
+-- What a worker needs to execute invocations it has just taken: facts, journal, object state.
+--
+-- Rows, told apart by `what`: 'I' the invocation (value = input), 'J' a journal entry
+-- (idx, kind, cid, name, value, ref, detail, at), 'V' a state entry of its key (name, value).
+-- All 'I' rows come first, then the 'J' rows in order, then 'V'.
+--
+-- Locks: none; the caller holds the leases. Called by: claim, reconcile.
+create or replace function howdah_core.load_attempts(p_ids uuid[], p_with_journal uuid[])
+returns table (
+  what "char", id uuid, idx int, kind smallint, cid int, name text, value bytea, ref uuid,
+  detail jsonb, at timestamptz, handler int, key text, epoch int, attempts int,
+  attempts_total int, parent_id uuid, parent_cid int, origin int, idempotency_key text)
+language plpgsql
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select 'I'::"char", i.id, null::int, null::smallint, null::int, null::text, i.input, null::uuid,
+           i.headers, i.created_at, i.handler, i.key, l.epoch, l.attempts,
+           l.attempts_total, i.parent_id, i.parent_cid, i.origin, i.idempotency_key
+      from unnest(p_ids) with ordinality u(id, o)
+      cross join lateral (select * from howdah_core.invocation x where x.id = u.id offset 0) i
+      cross join lateral (select k.epoch, k.attempts, k.attempts_total
+                            from howdah_core.live k where k.id = u.id offset 0) l
+     order by u.o;
+
+  if cardinality(p_with_journal) > 0 then
+    return query
+      select 'J'::"char", j.id, j.idx, j.kind, j.cid, j.name, j.value, j.ref,
+             j.detail, j.at, null::int, null::text, null::int, null::int,
+             null::int, null::uuid, null::int, null::int, null::text
+        from unnest(p_with_journal) u(id)
+        cross join lateral (select * from howdah_core.journal x
+                             where x.id = u.id order by x.id, x.idx) j;
+  end if;
+
+  return query
+    select 'V'::"char", i.id, null::int, null::smallint, null::int, s.name, s.value, null::uuid,
+           null::jsonb, null::timestamptz, null::int, null::text, null::int, null::int,
+           null::int, null::uuid, null::int, null::int, null::text
+      from unnest(p_ids) u(id)
+      cross join lateral (select x.id, x.service, x.key from howdah_core.invocation x
+                           where x.id = u.id and x.key is not null offset 0) i
+      cross join lateral (select x.name, x.value from howdah_core.state x
+                           where x.service = i.service and x.key = i.key offset 0) s;
+end
+$$;

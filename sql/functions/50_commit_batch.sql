@@ -1,0 +1,518 @@
+-- One batch of everything that a process's invocations do, in one transaction.
+--
+-- The batch consists of units (u_*), one for each invocation that has something to write; every
+-- other array names its unit by position (n_u = 0: a request accepted from outside). A unit is
+-- accepted, busy (a row it needs is locked: send it again) or lost (its lease is gone: abandon
+-- the attempt); the others commit regardless.
+--
+-- u_final   '' goes on; 'D' done; 'S' gives the lease back (suspended, backing off, paused, ready)
+-- x_*       pairs of units that stand or fall together (a callee's completion, its caller's entry)
+-- j_*       journal entries              m_*  mail taken into the journal, deleted here
+-- w_*       state writes; name null: all of the key's state first; value null: clear
+-- n_*       new invocations: cid = the caller's completion id (null: a send), grant = a slot is
+--           reserved for it in this process, waits = a client of this process waits for the outcome
+-- t_*       mail for invocations that are not resident in this process
+-- d_*       outcomes; key null: holds no key     s_*  how the lease is given back
+-- f_*       failed attempts, for the record
+--
+-- Returns rows told apart by `what`:
+--   F fenced or an old generation: nothing was written     T the clock of this batch (at)
+--   L, B unit `n` lost, busy                               D new invocation `id` exists as `ref`
+--   G exclusive invocation `id` holds its key and is granted     V its state (name, value)
+--   E new invocation `id` is scheduled for `at`
+--   H the key's next invocation `id` is granted to this worker   Q queue `n` has ready work
+--   R suspended unit's mail was there already: ready again (id, n = queue)
+--   W mail went to suspended `id`: wake it    M mail went to `id`, running on worker `n`
+--   S `id` has an outcome that others wait for: deliver_sinks
+--
+-- Locks, in this order (sql/README.md): advisory (1, worker) shared; own live rows that are final
+-- and mail targets, skip locked; idem inserts, sorted; keylock inserts, sorted; keylock rows taken
+-- and freed, sorted, one pass, waiting. Nothing waits while others could wait for it in turn:
+-- holders of live rows are never waited for, except when p_block says that one final was deferred
+-- too often and comes alone, holding no key.
+-- Rows are changed by a ctid only where an earlier statement of this function locked them.
+-- Raises: WD010, 55P03 (a key is locked for too long). Called by: store/lane.py.
+create or replace function howdah_core.commit_batch(
+  p_worker int, p_gen int, p_deployment int, p_served int[], p_block boolean, p_clock boolean,
+  u_id uuid[], u_epoch int[], u_final text[],
+  x_a int[], x_b int[],
+  j_u int[], j_idx int[], j_kind smallint[], j_cid int[], j_name text[], j_value bytea[],
+  j_ref uuid[], j_detail jsonb[],
+  m_u int[], m_seq bigint[],
+  w_u int[], w_service int[], w_key text[], w_name text[], w_value bytea[],
+  n_u int[], n_id uuid[], n_service int[], n_handler int[], n_key text[], n_exclusive boolean[],
+  n_cid int[], n_input bytea[], n_headers jsonb[], n_idem text[], n_delay interval[],
+  n_grant boolean[], n_waits boolean[],
+  t_u int[], t_id uuid[], t_kind smallint[], t_cid int[], t_name text[], t_value bytea[],
+  t_detail jsonb[],
+  d_u int[], d_outcome text[], d_value bytea[], d_code int[], d_message text[], d_metadata jsonb[],
+  d_service int[], d_key text[], d_retention interval[],
+  s_u int[], s_status text[], s_run_at timestamptz[], s_delay interval[], s_wait_ids text[],
+  s_wait_all boolean[],
+  f_u int[], f_failure jsonb[])
+returns table (
+  what "char", id uuid, n int, name text, value bytea, ref uuid, detail jsonb, at timestamptz,
+  handler int, key text, parent_id uuid, parent_cid int, origin int, idempotency_key text)
+language plpgsql
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+set lock_timeout = '1s'
+as $$
+#variable_conflict use_column
+declare
+  v_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_ts timestamptz;
+  v_own boolean[] := '{}';     -- by unit: the lease is this worker's
+  v_ok boolean[] := '{}';      -- by unit: accepted
+  v_busy int[];
+  v_changed boolean;
+  v_new boolean[] := '{}';     -- by position in n_*: created by this batch
+  v_holds boolean[];           -- by position in n_*: needs no key, or has it
+  v_existing uuid[];           -- by position in n_*: the invocation that has its idempotency key
+  v_takes boolean := false;
+  v_frees boolean := false;
+  v_fresh int := 0;            -- keys that this batch inserted, all its own
+  v_taken int := 0;            -- keys that it takes
+  v_fresh_service int[];
+  v_fresh_key text[];
+  v_done uuid[];
+  v_handed uuid[];
+  v_granted uuid[];
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    perform howdah_core.assert_read_committed();
+  end if;
+  perform pg_advisory_xact_lock_shared(1, p_worker);
+  if not exists (select from howdah_core.worker w
+                  where w.no = p_worker and w.gen = p_gen and w.fenced_at is null) then
+    what := 'F'; return next; return;
+  end if;
+
+  -- 1 Ownership, then the rows that finals change and mail goes to. Nothing waits here.
+  if cardinality(u_id) > 0 then
+    select array_agg(coalesce(l.worker = p_worker and l.epoch = u.epoch, false) order by u.o)
+      into v_own
+      from unnest(u_id, u_epoch) with ordinality u(id, epoch, o)
+      left join lateral (select k.worker, k.epoch from howdah_core.live k
+                          where k.id = u.id offset 0) l on true;
+    v_ok := v_own;
+    if cardinality(d_u) > 0 or cardinality(s_u) > 0 then
+      if p_block then
+        perform from unnest(u_id, u_final) u(id, final)
+          cross join lateral (select from howdah_core.live k
+                               where k.id = u.id and u.final <> '' for no key update) l;
+      else
+        select array_agg(v_ok[u.o] and (u.final = '' or l.locked is true) order by u.o)
+          into v_ok
+          from unnest(u_id, u_final) with ordinality u(id, final, o)
+          left join lateral (select true as locked from howdah_core.live k
+                              where k.id = u.id and u.final <> ''
+                                for no key update skip locked) l on true;
+      end if;
+    end if;
+    if cardinality(t_u) > 0 then
+      -- A target that is gone gets no mail; one that is locked defers its unit.
+      select array_agg(z.u) into v_busy
+        from (select t.u, (select true from howdah_core.live k
+                            where k.id = t.id for share skip locked) as locked
+                from unnest(t_u, t_id) t(u, id)
+                cross join lateral (select from howdah_core.live k where k.id = t.id offset 0) there
+             ) z
+       where z.locked is null;
+      if v_busy is not null then
+        select array_agg(ok and not (o = any (v_busy)) order by o) into v_ok
+          from unnest(v_ok) with ordinality x(ok, o);
+      end if;
+    end if;
+    if false = any (v_ok) then
+      while cardinality(x_a) > 0 loop
+        v_changed := false;
+        for i in 1 .. cardinality(x_a) loop
+          if v_ok[x_a[i]] <> v_ok[x_b[i]] then
+            v_ok[x_a[i]] := false; v_ok[x_b[i]] := false; v_changed := true;
+          end if;
+        end loop;
+        exit when not v_changed;
+      end loop;
+      return query
+        select case when v_own[o] then 'B' else 'L' end::"char", null::uuid, o::int, null::text,
+               null::bytea, null::uuid, null::jsonb, null::timestamptz, null::int, null::text,
+               null::uuid, null::int, null::int, null::text
+          from unnest(v_ok) with ordinality x(ok, o) where not ok;
+    end if;
+  end if;
+
+  -- 2 Idempotency keys: insert in one statement, read who has them in the next.
+  if cardinality(n_id) > 0 then
+    if cardinality(array_remove(n_idem, null)) > 0 then
+      for i in 1 .. 5 loop
+        insert into howdah_core.idem (handler, key, idempotency_key, id)
+        select distinct on (u.handler, coalesce(u.key, ''), u.idem)
+               u.handler, coalesce(u.key, ''), u.idem, u.id
+          from unnest(n_u, n_id, n_handler, n_key, n_idem) with ordinality
+               u(u, id, handler, key, idem, o)
+         where u.idem is not null and (u.u = 0 or v_ok[u.u])
+         order by u.handler, coalesce(u.key, ''), u.idem, u.o
+            on conflict do nothing;
+        select array_agg(case when u.idem is not null and (u.u = 0 or v_ok[u.u])
+                              then coalesce(i.id, v_nobody) end order by u.o)
+          into v_existing
+          from unnest(n_u, n_handler, n_key, n_idem) with ordinality u(u, handler, key, idem, o)
+          left join lateral (select x.id from howdah_core.idem x
+                              where x.handler = u.handler and x.key = coalesce(u.key, '')
+                                and x.idempotency_key = u.idem offset 0) i on true;
+        exit when (v_nobody = any (v_existing)) is not true;
+      end loop;
+    end if;
+    select array_agg((u.u = 0 or v_ok[u.u])
+                     and (v_existing is null or v_existing[u.o] is null or v_existing[u.o] = u.id)
+                     order by u.o),
+           coalesce(bool_or(u.exclusive and u.delay is null and (u.u = 0 or v_ok[u.u])), false)
+      into v_new, v_takes
+      from unnest(n_u, n_id, n_exclusive, n_delay) with ordinality u(u, id, exclusive, delay, o);
+  end if;
+
+  -- 3 Keys: fresh ones are inserted, all others taken or freed are locked, both in one order.
+  if cardinality(d_u) > 0 then
+    v_frees := exists (select from unnest(d_u, d_key) d(u, key) where d.key is not null and v_ok[d.u]);
+  end if;
+  if v_takes then
+    with taken as (
+      select u.service, u.key, (array_agg(u.id order by u.o))[1] as first, count(*) as n
+        from unnest(n_id, n_service, n_key, n_exclusive, n_delay) with ordinality
+             u(id, service, key, exclusive, delay, o)
+       where u.exclusive and u.delay is null and v_new[u.o]
+       group by u.service, u.key),
+    fresh as (
+      insert into howdah_core.keylock (service, key, holder, tail)
+      select taken.service, taken.key, taken.first, taken.n from taken order by 1, 2
+          on conflict do nothing
+      returning service, key)
+    select array_agg(fresh.service), array_agg(fresh.key), count(*),
+           (select count(*) from taken)
+      into v_fresh_service, v_fresh_key, v_fresh, v_taken
+      from fresh;
+  end if;
+  if v_frees or v_taken > v_fresh then
+    perform from (
+        select u.service, u.key
+          from unnest(n_service, n_key, n_exclusive, n_delay) with ordinality
+               u(service, key, exclusive, delay, o)
+         where v_taken > v_fresh and u.exclusive and u.delay is null and v_new[u.o]
+         union
+        select d.service, d.key from unnest(d_u, d_service, d_key) d(u, service, key)
+         where d.key is not null and v_ok[d.u]
+         order by 1, 2) u
+      cross join lateral (select from howdah_core.keylock k
+                           where k.service = u.service and k.key = u.key
+                             for no key update) l;
+  end if;
+
+  -- Every lock is held: from here on only reads and writes.
+  v_ts := howdah_core.clock();
+
+  -- 4 Journals, mail that was taken into them, state.
+  if cardinality(j_u) > 0 then
+    if v_existing is not null then
+      -- The id that a caller sees of an idempotent call is that of the first one.
+      select array_agg(coalesce(e.existing, j.ref) order by j.o) into j_ref
+        from unnest(j_kind, j_ref) with ordinality j(kind, ref, o)
+        left join unnest(n_id, v_existing) e(id, existing) on j.kind = 106 and e.id = j.ref;
+    end if;
+    insert into howdah_core.journal (id, idx, kind, cid, name, value, ref, detail, at)
+    select u_id[j.u], j.idx, j.kind, j.cid, j.name, j.value, j.ref, j.detail, v_ts
+      from unnest(j_u, j_idx, j_kind, j_cid, j_name, j_value, j_ref, j_detail)
+           j(u, idx, kind, cid, name, value, ref, detail)
+     where v_ok[j.u];
+  end if;
+  if cardinality(m_u) > 0 then
+    -- Only the lease holder deletes mail, so what is found here is still there.
+    delete from howdah_core.mailbox b
+     using (select x.ct from unnest(m_u, m_seq) m(u, seq)
+             cross join lateral (select k.ctid ct from howdah_core.mailbox k
+                                  where k.id = u_id[m.u] and k.seq = m.seq offset 0) x
+             where v_ok[m.u]) z
+     where b.ctid = z.ct;
+  end if;
+  if cardinality(w_u) > 0 then
+    -- State is guarded by its key: nobody else writes it while this invocation holds the key.
+    if exists (select from unnest(w_name, w_value) x(name, value)
+                where x.name is null or x.value is null) then
+      delete from howdah_core.state s
+       using (select x.ct from unnest(w_u, w_service, w_key, w_name, w_value)
+                     w(u, service, key, name, value)
+               cross join lateral (select k.ctid ct from howdah_core.state k
+                                    where k.service = w.service and k.key = w.key
+                                      and (w.name is null or k.name = w.name) offset 0) x
+               where v_ok[w.u] and w.value is null) z
+       where s.ctid = z.ct;
+    end if;
+    insert into howdah_core.state (service, key, name, value)
+    select w.service, w.key, w.name, w.value
+      from unnest(w_u, w_service, w_key, w_name, w_value) w(u, service, key, name, value)
+     where v_ok[w.u] and w.value is not null
+     order by 1, 2, 3
+        on conflict on constraint state_pkey do update set value = excluded.value;
+  end if;
+  if cardinality(f_u) > 0 then
+    insert into howdah_core.failure (id, n, worker, failed_at, code, error_code, message,
+                                     stacktrace, entry_index, entry_name)
+    select u_id[f.u], l.attempts_total, p_worker, v_ts, (f.failure->>'code')::int,
+           f.failure->>'error_code', f.failure->>'message', f.failure->>'stacktrace',
+           (f.failure->>'entry_index')::int, f.failure->>'entry_name'
+      from unnest(f_u, f_failure) f(u, failure)
+      cross join lateral (select k.attempts_total from howdah_core.live k
+                           where k.id = u_id[f.u] offset 0) l
+     where v_ok[f.u]
+        on conflict on constraint failure_pkey do nothing;
+  end if;
+
+  -- 5 New invocations.
+  if cardinality(n_id) > 0 then
+    insert into howdah_core.invocation (id, service, handler, key, is_exclusive, created_at,
+      scheduled_at, invoked_by, parent_id, parent_cid, origin, idempotency_key, headers, input)
+    select u.id, u.service, u.handler, u.key, u.exclusive, v_ts, v_ts + u.delay,
+           case when u.u = 0 then 'ingress' else 'service' end,
+           case when u.u > 0 then u_id[u.u] end, u.cid, case when u.waits then p_worker end,
+           u.idem, u.headers, u.input
+      from unnest(n_u, n_id, n_service, n_handler, n_key, n_exclusive, n_cid, n_input, n_headers,
+                  n_idem, n_delay, n_waits) with ordinality
+           u(u, id, service, handler, key, exclusive, cid, input, headers, idem, delay, waits, o)
+     where v_new[u.o];
+
+    if v_takes then
+      if v_taken > v_fresh then
+        update howdah_core.keylock k
+           set holder = coalesce(k.holder, z.first), tail = k.tail + z.n
+          from (select t.first, t.n, l.ct
+                  from (select u.service, u.key, (array_agg(u.id order by u.o))[1] as first,
+                               count(*) as n
+                          from unnest(n_id, n_service, n_key, n_exclusive, n_delay) with ordinality
+                               u(id, service, key, exclusive, delay, o)
+                         where u.exclusive and u.delay is null and v_new[u.o]
+                         group by u.service, u.key) t
+                 cross join lateral (select x.ctid ct from howdah_core.keylock x
+                                      where x.service = t.service and x.key = t.key offset 0) l
+                 where (t.service, t.key) not in (
+                   select f.service, f.key from unnest(v_fresh_service, v_fresh_key) f(service, key))
+               ) z
+         where k.ctid = z.ct;
+      end if;
+      select array_agg(not (u.exclusive and u.delay is null) or l.held is true order by u.o)
+        into v_holds
+        from unnest(n_id, n_service, n_key, n_exclusive, n_delay) with ordinality
+             u(id, service, key, exclusive, delay, o)
+        left join lateral (select x.holder = u.id as held from howdah_core.keylock x
+                            where x.service = u.service and x.key = u.key
+                              and u.exclusive and u.delay is null offset 0) l on true;
+      if false = any (v_holds) then
+        insert into howdah_core.inbox (service, key, seq, id, q, created_at)
+        select u.service, u.key, l.tail - u.n + u.rank, u.id, u.service, v_ts
+          from (select u.*, row_number() over (partition by u.service, u.key order by u.o) as rank,
+                       count(*) over (partition by u.service, u.key) as n
+                  from unnest(n_id, n_service, n_key, n_exclusive, n_delay) with ordinality
+                       u(id, service, key, exclusive, delay, o)
+                 where u.exclusive and u.delay is null and v_new[u.o]) u
+          cross join lateral (select x.tail from howdah_core.keylock x
+                               where x.service = u.service and x.key = u.key offset 0) l
+         where not v_holds[u.o];
+      end if;
+    end if;
+
+    insert into howdah_core.live (id, status, q, created_at, started_at, modified_at, run_at,
+                                  worker, epoch, attempts, attempts_total, deployment)
+    select u.id,
+           case when u.delay is not null then 'scheduled' when u.granted then 'running' else 'ready' end,
+           case when u.delay is not null and u.exclusive then 0 else u.service end,
+           v_ts, case when u.delay is null and u.granted then v_ts end, v_ts,
+           case when u.delay is not null then v_ts + u.delay when not u.granted then v_ts end,
+           case when u.delay is null and u.granted then p_worker end,
+           z.started, z.started, z.started, case when z.started = 1 then p_deployment end
+      from unnest(n_id, n_service, n_exclusive, n_delay, n_grant) with ordinality
+           u(id, service, exclusive, delay, granted, o)
+      cross join lateral (select case when u.delay is null and u.granted then 1 else 0 end as started) z
+     where v_new[u.o] and (v_holds is null or v_holds[u.o]);
+
+    if v_takes then
+      select array_agg(u.id) into v_granted
+        from unnest(n_id, n_exclusive, n_delay, n_grant) with ordinality
+             u(id, exclusive, delay, granted, o)
+       where u.exclusive and u.delay is null and u.granted and v_new[u.o] and v_holds[u.o];
+      if v_granted is not null then
+        return query
+          select 'G'::"char", g.id, null::int, null::text, null::bytea, null::uuid, null::jsonb,
+                 null::timestamptz, null::int, null::text, null::uuid, null::int, null::int,
+                 null::text
+            from unnest(v_granted) g(id);
+        return query
+          select 'V'::"char", u.id, null::int, s.name, s.value, null::uuid, null::jsonb,
+                 null::timestamptz, null::int, null::text, null::uuid, null::int, null::int,
+                 null::text
+            from unnest(n_id, n_service, n_key, n_exclusive, n_delay, n_grant) with ordinality
+                 u(id, service, key, exclusive, delay, granted, o)
+            cross join lateral (select x.name, x.value from howdah_core.state x
+                                 where x.service = u.service and x.key = u.key offset 0) s
+           where u.exclusive and u.delay is null and u.granted and v_new[u.o] and v_holds[u.o];
+      end if;
+    end if;
+    if cardinality(array_remove(n_delay, null)) > 0 then
+      return query
+        select 'E'::"char", u.id, null::int, null::text, null::bytea, null::uuid, null::jsonb,
+               v_ts + u.delay, null::int, null::text, null::uuid, null::int, null::int, null::text
+          from unnest(n_id, n_delay) with ordinality u(id, delay, o)
+         where u.delay is not null and v_new[u.o];
+    end if;
+    if v_existing is not null then
+      insert into howdah_core.sink (target_id, waiter_id, cid)
+      select v_existing[u.o], u_id[u.u], u.cid
+        from unnest(n_u, n_id, n_cid) with ordinality u(u, id, cid, o)
+       where u.u > 0 and v_ok[u.u] and u.cid is not null and v_existing[u.o] <> u.id;
+      return query
+        select 'D'::"char", u.id, null::int, null::text, null::bytea, v_existing[u.o], null::jsonb,
+               null::timestamptz, null::int, null::text, null::uuid, null::int, null::int,
+               null::text
+          from unnest(n_id) with ordinality u(id, o)
+         where v_existing[u.o] <> u.id;
+    end if;
+  end if;
+
+  -- 6 Mail for others, before finals: a target that ends in this very batch loses it with its row.
+  if cardinality(t_u) > 0 then
+    return query
+      with sent as (
+        insert into howdah_core.mailbox (id, kind, cid, name, value, detail, at)
+        select t.id, t.kind, t.cid, t.name, t.value, t.detail, v_ts
+          from unnest(t_u, t_id, t_kind, t_cid, t_name, t_value, t_detail)
+               t(u, id, kind, cid, name, value, detail)
+          cross join lateral (select from howdah_core.live k where k.id = t.id offset 0) there
+         where v_ok[t.u]
+        returning id)
+      select case when l.status = 'suspended' then 'W' else 'M' end::"char", sent.id, l.worker,
+             null::text, null::bytea, null::uuid, null::jsonb, null::timestamptz, null::int,
+             null::text, null::uuid, null::int, null::int, null::text
+        from sent
+        cross join lateral (select k.status, k.worker from howdah_core.live k
+                             where k.id = sent.id offset 0) l;
+  end if;
+
+  -- 7 Finals: outcomes, the key's next holder.
+  if cardinality(d_u) > 0 then
+    insert into howdah_core.outcome (id, outcome, created_at, started_at, completed_at, expires_at,
+      attempts_total, deployment, worker, code, message, metadata, value)
+    select u_id[d.u], d.outcome, l.created_at, l.started_at, v_ts, v_ts + d.retention,
+           l.attempts_total, l.deployment, p_worker, d.code, d.message, d.metadata, d.value
+      from unnest(d_u, d_outcome, d_value, d_code, d_message, d_metadata, d_retention)
+           d(u, outcome, value, code, message, metadata, retention)
+      cross join lateral (select * from howdah_core.live k where k.id = u_id[d.u] offset 0) l
+     where v_ok[d.u];
+    select array_agg(u_id[d.u]) into v_done from unnest(d_u) d(u) where v_ok[d.u];
+    delete from howdah_core.live l where l.id = any (v_done);
+    delete from howdah_core.mailbox b where b.id = any (v_done);
+    if v_frees then
+      with freed as (
+        select l.ct, d.service, d.key, next.id, next.seq, next.q, next.created_at
+          from unnest(d_u, d_service, d_key) d(u, service, key)
+          cross join lateral (select x.ctid ct from howdah_core.keylock x
+                               where x.service = d.service and x.key = d.key
+                                 and x.holder = u_id[d.u] offset 0) l
+          left join lateral (select i.id, i.seq, i.q, i.created_at from howdah_core.inbox i
+                              where i.service = d.service and i.key = d.key
+                              order by i.service, i.key, i.seq limit 1) next on true
+         where d.key is not null and v_ok[d.u]),
+      locks as (
+        update howdah_core.keylock k set holder = freed.id from freed where k.ctid = freed.ct),
+      taken as (
+        delete from howdah_core.inbox i
+         where i.id = any (array(select freed.id from freed where freed.id is not null))),
+      started as (
+        insert into howdah_core.live (id, status, q, created_at, started_at, modified_at, run_at,
+                                      worker, epoch, attempts, attempts_total, deployment)
+        select freed.id, case when g.granted then 'running' else 'ready' end, freed.q,
+               freed.created_at, case when g.granted then v_ts end, v_ts,
+               case when g.granted then null else v_ts end,
+               case when g.granted then p_worker end, g.granted::int, g.granted::int,
+               g.granted::int, case when g.granted then p_deployment end
+          from freed
+          cross join lateral (select freed.q = any (p_served) as granted) g
+         where freed.id is not null
+        returning id, worker)
+      select array_agg(started.id) filter (where started.worker is not null), array_agg(started.id)
+        into v_handed, v_granted
+        from started;
+      if v_handed is not null then
+        return query
+          select 'H'::"char", i.id, null::int, null::text, i.input, null::uuid, i.headers,
+                 i.created_at, i.handler, i.key, i.parent_id, i.parent_cid, i.origin,
+                 i.idempotency_key
+            from unnest(v_handed) u(id)
+            cross join lateral (select * from howdah_core.invocation x where x.id = u.id offset 0) i;
+        return query
+          select 'V'::"char", i.id, null::int, s.name, s.value, null::uuid, null::jsonb,
+                 null::timestamptz, null::int, null::text, null::uuid, null::int, null::int,
+                 null::text
+            from unnest(v_handed) u(id)
+            cross join lateral (select x.id, x.service, x.key from howdah_core.invocation x
+                                 where x.id = u.id offset 0) i
+            cross join lateral (select x.name, x.value from howdah_core.state x
+                                 where x.service = i.service and x.key = i.key offset 0) s;
+      end if;
+      if cardinality(v_granted) > coalesce(cardinality(v_handed), 0) then
+        return query
+          select distinct 'Q'::"char", null::uuid, l.q, null::text, null::bytea, null::uuid,
+                 null::jsonb, null::timestamptz, null::int, null::text, null::uuid, null::int,
+                 null::int, null::text
+            from unnest(v_granted) u(id)
+            cross join lateral (select k.q from howdah_core.live k
+                                 where k.id = u.id and k.worker is null offset 0) l;
+      end if;
+    end if;
+    return query
+      select distinct 'S'::"char", s.target_id, null::int, null::text, null::bytea, null::uuid,
+             null::jsonb, null::timestamptz, null::int, null::text, null::uuid, null::int,
+             null::int, null::text
+        from howdah_core.sink s where s.target_id = any (v_done);
+  end if;
+
+  -- 8 Finals: leases given back.
+  if cardinality(s_u) > 0 then
+    update howdah_core.live l
+       set status = z.status, worker = null, run_at = z.run_at, modified_at = v_ts,
+           wait_ids = z.wait_ids, wait_all = z.wait_all,
+           attempts = case z.status when 'suspended' then 0
+                                    when 'ready' then greatest(l.attempts - 1, 0)
+                                    else l.attempts end
+      from (select o.ct, s.status,
+                   coalesce(s.run_at, v_ts + s.delay, case when s.status = 'ready' then v_ts end)
+                     as run_at,
+                   s.wait_ids::int[] as wait_ids, s.wait_all
+              from unnest(s_u, s_status, s_run_at, s_delay, s_wait_ids, s_wait_all)
+                   s(u, status, run_at, delay, wait_ids, wait_all)
+              cross join lateral (select k.ctid ct from howdah_core.live k
+                                   where k.id = u_id[s.u] offset 0) o
+             where v_ok[s.u]) z
+     where l.ctid = z.ct;
+    -- A new statement, a new snapshot: it sees the mail that came before the row was locked.
+    return query
+      with ready as (
+        update howdah_core.live l
+           set status = 'ready', run_at = v_ts, wait_ids = null
+          from (select o.ct from unnest(s_u, s_status) s(u, status)
+                 cross join lateral (
+                   select k.ctid ct from howdah_core.live k
+                    where k.id = u_id[s.u] and k.status = 'suspended'
+                      and howdah_core.is_satisfied(k.id, k.wait_ids, k.wait_all) offset 0) o
+                 where v_ok[s.u] and s.status = 'suspended') z
+         where l.ctid = z.ct
+        returning l.id, l.q)
+      select 'R'::"char", ready.id, ready.q, null::text, null::bytea, null::uuid, null::jsonb,
+             null::timestamptz, null::int, null::text, null::uuid, null::int, null::int, null::text
+        from ready;
+  end if;
+
+  if p_clock then
+    what := 'T'; id := null; n := null; name := null; value := null; ref := null; detail := null;
+    at := v_ts;
+    return next;
+  end if;
+end
+$$;

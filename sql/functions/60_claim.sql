@@ -1,0 +1,70 @@
+-- Takes up to p_limit invocations that are due in the queues that this worker serves, and loads
+-- what it needs to execute them. Their mail moves into their journals in the same transaction:
+-- the lease is this worker's from here on, and so is the right to write the journal.
+--
+-- Returns the rows of load_attempts, then 'N' (at = when the next row of these queues is due, null
+-- when none is known) and 'T' (at = the clock); 'F' alone when the worker is fenced or the
+-- generation is old.
+--
+-- Locks: advisory (1, worker) shared; live rows, skip locked. now() is the index condition: a
+-- volatile clock is not one. Raises: WD010. Called by: worker/claim.py.
+create or replace function howdah_core.claim(
+  p_worker int, p_gen int, p_deployment int, p_queues int[], p_limit int)
+returns table (
+  what "char", id uuid, idx int, kind smallint, cid int, name text, value bytea, ref uuid,
+  detail jsonb, at timestamptz, handler int, key text, epoch int, attempts int,
+  attempts_total int, parent_id uuid, parent_cid int, origin int, idempotency_key text)
+language plpgsql
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+set lock_timeout = '1s'
+as $$
+#variable_conflict use_column
+declare
+  v_ids uuid[];
+  v_again uuid[];
+begin
+  perform howdah_core.assert_read_committed();
+  perform pg_advisory_xact_lock_shared(1, p_worker);
+  if not exists (select from howdah_core.worker w
+                  where w.no = p_worker and w.gen = p_gen and w.fenced_at is null) then
+    what := 'F'; return next; return;
+  end if;
+
+  with due as materialized (
+    select x.id
+      from unnest(p_queues) u(q)
+      cross join lateral (
+        select k.id from howdah_core.live k
+         where k.q = u.q and k.run_at <= howdah_core.now()
+         order by k.q, k.run_at limit p_limit for update skip locked) x
+     limit p_limit),
+  taken as (
+    update howdah_core.live l
+       set status = 'running', worker = p_worker, run_at = null, wait_ids = null,
+           epoch = l.epoch + 1, attempts = l.attempts + 1, attempts_total = l.attempts_total + 1,
+           deployment = p_deployment, modified_at = howdah_core.clock(),
+           started_at = coalesce(l.started_at, howdah_core.clock())
+      from due where l.id = due.id
+    returning l.id, l.created_at, l.epoch)
+  select array_agg(taken.id order by taken.created_at),
+         array_agg(taken.id) filter (where taken.epoch > 1)
+    into v_ids, v_again
+    from taken;
+
+  if v_ids is not null then
+    perform howdah_core.absorb_mail(v_again);
+    return query select * from howdah_core.load_attempts(v_ids, coalesce(v_again, '{}'));
+  end if;
+
+  what := 'N';
+  select min(x.run_at) into at
+    from unnest(p_queues) u(q)
+    cross join lateral (
+      select k.run_at from howdah_core.live k
+       where k.q = u.q and k.run_at > howdah_core.now()
+       order by k.q, k.run_at limit 1) x;
+  return next;
+  what := 'T'; at := howdah_core.clock(); return next;
+end
+$$;
