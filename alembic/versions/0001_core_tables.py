@@ -6,6 +6,7 @@ few indexes. An invocation is in exactly one of `live`, `inbox` and `outcome`.
 """
 
 from alembic import op
+from howdah.migrate import split_statements
 
 revision = "0001"
 down_revision = None
@@ -254,17 +255,33 @@ create table howdah_core.sink (
 );
 """
 
+# The version table stays: alembic writes to it after this.
 DOWNGRADE = """
 drop schema if exists howdah cascade;
-drop schema if exists howdah_core cascade;
+do $$
+declare r record;
+begin
+  for r in select p.oid::regprocedure as name from pg_proc p
+            join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'howdah_core' loop
+    execute format('drop function if exists %s cascade', r.name);
+  end loop;
+  for r in select c.oid::regclass as name from pg_class c
+            join pg_namespace n on n.oid = c.relnamespace
+            where n.nspname = 'howdah_core' and c.relkind = 'r'
+              and c.relname <> 'alembic_version' loop
+    execute format('drop table if exists %s cascade', r.name);
+  end loop;
+end $$;
 """
 
 
 def upgrade() -> None:
     """Create the tables, their constraints and indexes."""
-    op.execute(UPGRADE)
+    for statement in split_statements(UPGRADE):
+        op.execute(statement)
 
 
 def downgrade() -> None:
     """Remove both schemas with all that they hold."""
-    op.execute(DOWNGRADE)
+    for statement in split_statements(DOWNGRADE):
+        op.execute(statement)

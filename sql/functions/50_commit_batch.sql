@@ -482,7 +482,7 @@ begin
                                     when 'ready' then greatest(l.attempts - 1, 0)
                                     else l.attempts end
       from (select o.ct, s.status,
-                   coalesce(s.run_at, v_ts + s.delay, case when s.status = 'ready' then v_ts end)
+                   coalesce(least(s.run_at, v_ts + s.delay), case when s.status = 'ready' then v_ts end)
                      as run_at,
                    s.wait_ids::int[] as wait_ids, s.wait_all
               from unnest(s_u, s_status, s_run_at, s_delay, s_wait_ids, s_wait_all)

@@ -43,6 +43,7 @@ class Calls:
         self._engine = engine
         self._registry = engine.registry
         self._bytes_max = options.body_bytes_max
+        self._delay_max = options.delay_max
         self._waits = waits
 
     async def answer(
@@ -150,7 +151,7 @@ class Calls:
         if query_parameter(query_string, "limit-key") is not None:
             raise _no_scope()
         if target.is_send:
-            return parse_delay(query_string)
+            return parse_delay(query_string, self._delay_max)
         refuse_delay(query_string)
         return None
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
 from urllib.parse import parse_qsl
 
-from howdah import UsageError
-from howdah.options import parse_duration
+from howdah.errors import UsageError
+from howdah.options import format_duration, parse_duration
 from howdah_api.problems import Problem
-
-DELAY_MAX: Final = timedelta(days=36_525)  # a hundred years; further on, timestamps run out
 
 
 def query_parameter(query_string: bytes, name: str) -> str | None:
@@ -37,11 +34,11 @@ def refuse_delay(query_string: bytes) -> None:
         )
 
 
-def parse_delay(query_string: bytes) -> timedelta | None:
+def parse_delay(query_string: bytes, delay_max: timedelta) -> timedelta | None:
     """The delay of a send: `10s`, `1m 30s`, `100ms` or ISO 8601 (`PT60S`); None when absent.
 
     Raises:
-        Problem: 400 when it cannot be read, is negative, or is over a hundred years.
+        Problem: 400 when it cannot be read, or is longer than `delay_max`.
     """
     text = query_parameter(query_string, "delay")
     if text is None:
@@ -49,9 +46,9 @@ def parse_delay(query_string: bytes) -> timedelta | None:
     try:
         delay = parse_duration(text)
     except UsageError as error:
-        raise _bad_delay(str(error)) from error
-    if not timedelta(0) <= delay <= DELAY_MAX:
-        raise _bad_delay(f"'{text}' is not between 0 and 100 years")
+        raise _bad_delay(error.message) from error
+    if delay > delay_max:
+        raise _bad_delay(f"'{text}' is longer than {format_duration(delay_max)}")
     return delay
 
 

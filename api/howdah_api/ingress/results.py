@@ -1,0 +1,206 @@
+"""Attach, output, lookup and health: what can be asked about invocations that exist.
+
+Two families of paths name the same things: by invocation id and by idempotency key in the path,
+and `POST /restate/{attach,output,lookup}` with the target as a JSON body. Nothing here changes
+anything that is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from howdah.errors import NotFound, UsageError
+from howdah.ids import parse_id
+from howdah.worker.engine import Engine
+from howdah_api.ingress.bodies import Intake
+from howdah_api.ingress.calls import Calls, outcome_reply
+from howdah_api.ingress.paths import decode_key, parse_target
+from howdah_api.ingress.waits import Waits
+from howdah_api.problems import (
+    Problem,
+    Reply,
+    bad_service_path,
+    json_reply,
+    method_not_allowed,
+    not_found,
+    unavailable,
+)
+
+VERBS: Final = ("attach", "output")
+BODY_BYTES_MAX: Final = 64 * 1024
+OUTPUT_NOT_READY: Final = 470  # the exists-but-not-yet status that clients of this interface know
+# `restate/invocation/{id}/{verb}` is the shortest and the longest path of a single invocation.
+_BY_ID_SEGMENTS: Final = 4
+
+
+class InvocationTarget(msgspec.Struct, tag_field="target", tag="invocation"):
+    """`{"target": "invocation", "invocationId"}`."""
+
+    invocation_id: str = msgspec.field(name="invocationId")
+
+
+class WorkflowTarget(msgspec.Struct, tag_field="target", tag="workflow"):
+    """`{"target": "workflow", "workflowName", "workflowKey", "scope"?}`."""
+
+    workflow_name: str = msgspec.field(name="workflowName")
+    workflow_key: str = msgspec.field(name="workflowKey")
+    scope: str | None = None
+
+
+class IdempotentTarget(msgspec.Struct, tag_field="target", tag="idempotentInvocation"):
+    """`{"target": "idempotentInvocation", "service", "key"?, "handler", "idempotencyKey"}`."""
+
+    service: str
+    handler: str
+    idempotency_key: str = msgspec.field(name="idempotencyKey")
+    key: str | None = None
+    scope: str | None = None
+
+
+_decode_target = msgspec.json.Decoder(InvocationTarget | WorkflowTarget | IdempotentTarget).decode
+
+
+class Results:
+    """Serves the paths that name an invocation, and the health of this process."""
+
+    def __init__(self, engine: Engine, calls: Calls, waits: Waits) -> None:
+        self._engine = engine
+        self._calls = calls
+        self._waits = waits
+
+    async def answer(self, segments: Sequence[str], *, method: str, intake: Intake) -> Reply:
+        """Answer one request below `/restate/`, calls and sends excepted.
+
+        Args:
+            segments: The raw path, `restate` first.
+            method: HTTP method, upper case.
+            intake: The request's body.
+
+        Raises:
+            Problem: the request is refused, or what it asks about is not there.
+            StoreUnavailable: the database cannot be reached.
+        """
+        word, count = segments[1], len(segments)
+        if word == "health" and count == 2:
+            _require(method, "GET")
+            return self._health()
+        if word in (*VERBS, "lookup") and count == 2:
+            _require(method, "POST")
+            return await self._by_body(word, intake)
+        if word in VERBS and count == 3:
+            _require(method, "GET")
+            return await self._result(word, _read_id(segments[2]), intake)
+        if word == "invocation" and count >= _BY_ID_SEGMENTS and segments[-1] in VERBS:
+            _require(method, "GET")
+            return await self._by_path(segments[2:-1], segments[-1], intake)
+        if word == "workflow" and count == 5 and segments[4] in VERBS:
+            _require(method, "GET")
+            return await self._workflow(segments[2], decode_key(segments[3]))
+        if word == "scope":
+            raise _no_scopes()
+        raise not_found()
+
+    def _health(self) -> Reply:
+        if not self._engine.is_ready:
+            raise unavailable("the database cannot be reached, or this process is stopping")
+        return json_reply(200, {"services": sorted(self._engine.registry.services)})
+
+    async def _by_path(self, named: Sequence[str], verb: str, intake: Intake) -> Reply:
+        if len(named) == 1:
+            return await self._result(verb, _read_id(named[0]), intake)
+        *path, idempotency_key = named
+        service = await self._calls.find_service(path[0])
+        target = parse_target(path[1:], is_keyed=service.kind != "service", is_send=False)
+        return await self._idempotent(
+            verb, path[0], target.key, target.handler, idempotency_key, intake
+        )
+
+    async def _by_body(self, verb: str, intake: Intake) -> Reply:
+        body = await intake.read(BODY_BYTES_MAX)
+        try:
+            target = _decode_target(body)
+        except msgspec.MsgspecError as error:
+            raise Problem(500, f"cannot read body: {error}") from error
+        except (RecursionError, UnicodeDecodeError) as error:
+            raise Problem(500, "cannot read body: it is nested too deeply or not UTF-8") from error
+        if isinstance(target, InvocationTarget):
+            return await self._result(verb, _read_id(target.invocation_id), intake)
+        if target.scope is not None:
+            raise _no_scopes()
+        if isinstance(target, WorkflowTarget):
+            return await self._workflow(target.workflow_name, target.workflow_key)
+        service = await self._calls.find_service(target.service)
+        if (service.kind != "service") != bool(target.key):
+            raise bad_service_path()
+        return await self._idempotent(
+            verb, target.service, target.key, target.handler, target.idempotency_key, intake
+        )
+
+    async def _workflow(self, name: str, key: str) -> Reply:
+        service = await self._calls.find_service(name)
+        raise Problem(400, f"the service '{service.name}' is not a workflow")
+
+    async def _idempotent(
+        self,
+        verb: str,
+        service: str,
+        key: str | None,
+        handler_name: str,
+        idempotency_key: str,
+        intake: Intake,
+    ) -> Reply:
+        handler = await self._calls.find_handler(service, handler_name)
+        if key is not None and "\0" in key:
+            raise Problem(400, "bad path, cannot decode key: it holds a NUL character")
+        found = None
+        if "\0" not in idempotency_key:
+            found = await self._engine.find_idempotent(handler, key, idempotency_key)
+        if found is None:
+            raise _unknown(verb)
+        return await self._result(verb, found, intake)
+
+    async def _result(self, verb: str, invocation_id: UUID, intake: Intake) -> Reply:
+        id_text = str(invocation_id)
+        if verb == "lookup":
+            return json_reply(200, {"invocationId": id_text})
+        try:
+            if verb == "output":
+                outcome = await self._engine.output(invocation_id)
+                if outcome is None:
+                    message = "the invocation exists but has not completed yet"
+                    raise Problem(OUTPUT_NOT_READY, message)
+            else:
+                waiting = self._engine.attach(invocation_id)
+                outcome = await self._waits.outcome(invocation_id, waiting, intake)
+        except NotFound as error:
+            raise _unknown(verb, id_text) from error
+        handler = self._engine.registry.handlers.get(outcome.handler_no)
+        content_type = handler.output_content_type if handler is not None else None
+        return outcome_reply(outcome, content_type=content_type, is_stored=True)
+
+
+def _require(method: str, allowed: str) -> None:
+    if method != allowed:
+        raise method_not_allowed(allowed)
+
+
+def _read_id(text: str) -> UUID:
+    try:
+        return parse_id(text)
+    except UsageError as error:
+        raise Problem(400, f"bad invocation id '{text}': bad format") from error
+
+
+def _unknown(verb: str, id_text: str | None = None) -> Problem:
+    if verb != "attach":
+        return Problem(404, "invocation not found")
+    headers: Any = [(b"x-restate-id", id_text.encode())] if id_text is not None else []
+    return Problem(404, "not found", source="invocation", headers=headers)
+
+
+def _no_scopes() -> Problem:
+    return Problem(400, "scoped invocations are not supported")

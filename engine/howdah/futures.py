@@ -1,0 +1,143 @@
+"""Durable futures: results that survive the process, and how to wait for several of them.
+
+A future starts when it is made. It may be awaited more than once, later, or never. Which of several
+futures is first is decided by the journal, so the answer is the same on every replay.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Generator
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from howdah.errors import UsageError
+from howdah.machine.entries import Entry
+
+T = TypeVar("T")
+
+
+class Waiter(Protocol):
+    """What a future needs of the attempt that made it."""
+
+    async def wait(self, cids: tuple[int, ...], wait_all: bool) -> None:
+        """Return when any (or all) of the completions are there."""
+        ...
+
+    def completion(self, cid: int) -> Entry | None:
+        """The completion, when the handler may see it already."""
+        ...
+
+
+class DurableFuture(ABC, Generic[T]):
+    """The result of a step, a call, a timer. `await` it for its value.
+
+    Raises:
+        TerminalError: it failed for good; the message, code and metadata are those recorded.
+
+    Durability: what it stands for is on disk before its value is seen; replay reads it.
+    """
+
+    __slots__ = ("_cid", "_waiter")
+
+    def __init__(self, waiter: Waiter, cid: int) -> None:
+        self._waiter = waiter
+        self._cid = cid
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._value().__await__()
+
+    async def _value(self) -> T:
+        entry = self._waiter.completion(self._cid)
+        if entry is None:
+            await self._waiter.wait((self._cid,), False)
+            entry = self._waiter.completion(self._cid)
+            assert entry is not None
+        return self._decode(entry)
+
+    @abstractmethod
+    def _decode(self, entry: Entry) -> T: ...
+
+
+class DurableCallFuture(DurableFuture[T]):
+    """The result of a call to another handler."""
+
+    @abstractmethod
+    async def invocation_id(self) -> str:
+        """The callee's invocation id."""
+
+
+class SendHandle(ABC):
+    """A message that was sent: there is no result to wait for."""
+
+    @abstractmethod
+    async def invocation_id(self) -> str:
+        """The callee's invocation id; with an idempotency key that of the first such send."""
+
+
+def _facts(futures: tuple[DurableFuture[Any], ...], what: str) -> tuple[Waiter, tuple[int, ...]]:
+    if not futures:
+        raise UsageError(f"{what}() needs at least one durable future.")
+    for future in futures:
+        if not isinstance(future, DurableFuture):
+            raise UsageError(
+                f"{what}() takes durable futures, not {type(future).__name__}.",
+                hint="Pass what ctx.run, ctx.sleep or ctx.object_call returned, without await.",
+            )
+    return futures[0]._waiter, tuple(future._cid for future in futures)
+
+
+async def gather(*futures: DurableFuture[Any]) -> list[DurableFuture[Any]]:
+    """Wait until all futures are done, failed ones included; return them in the order given."""
+    waiter, cids = _facts(futures, "gather")
+    await waiter.wait(cids, True)
+    return list(futures)
+
+
+async def wait_completed(
+    *futures: DurableFuture[Any],
+) -> tuple[list[DurableFuture[Any]], list[DurableFuture[Any]]]:
+    """Wait until at least one future is done; return (done, pending)."""
+    waiter, cids = _facts(futures, "wait_completed")
+    await waiter.wait(cids, False)
+    done = [future for future in futures if waiter.completion(future._cid) is not None]
+    pending = [future for future in futures if waiter.completion(future._cid) is None]
+    return done, pending
+
+
+async def select(**futures: DurableFuture[Any]) -> list[Any]:
+    """Wait for the first of several named futures; return `[name, value]`.
+
+    The first is the one whose completion stands first in the journal.
+
+    Raises:
+        TerminalError: the first one to be done failed.
+    """
+    waiter, cids = _facts(tuple(futures.values()), "select")
+    await waiter.wait(cids, False)
+    done = [
+        (entry.idx, name)
+        for name, future in futures.items()
+        if (entry := waiter.completion(future._cid)) is not None
+    ]
+    winner = min(done)[1]
+    return [winner, await futures[winner]]
+
+
+async def as_completed(*futures: DurableFuture[Any]) -> AsyncIterator[DurableFuture[Any]]:
+    """Yield the futures in the order in which they are done."""
+    waiter, _ = _facts(futures, "as_completed")
+    pending = list(futures)
+    while pending:
+        await waiter.wait(tuple(future._cid for future in pending), False)
+        done = [
+            (entry.idx, index)
+            for index, future in enumerate(pending)
+            if (entry := waiter.completion(future._cid)) is not None
+        ]
+        yield pending.pop(min(done)[1])
+
+
+def as_id(text: UUID) -> str:
+    """An invocation id as handlers see it: the text of a UUID."""
+    return str(text)

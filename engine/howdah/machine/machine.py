@@ -1,0 +1,185 @@
+"""The replay cursor of one attempt: matches what the handler does with what its journal says.
+
+The journal has one writer, the attempt that holds the lease, and this object decides the index of
+every entry. Notifications are *revealed* to the handler one at a time, in journal order, and only
+as far as needed to satisfy what it waits for: so whatever a handler can observe is a function of
+its journal, whatever the timing was. Only committed notifications are revealed, so nothing outside
+ever happens on the strength of something that a crash could undo.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from uuid import UUID
+
+from howdah.errors import NonDeterminism
+from howdah.machine.entries import NOTIFICATION, Entry, Kind, describe
+
+_MATCH_NAME = frozenset(
+    {
+        Kind.RUN,
+        Kind.CALL,
+        Kind.SEND,
+        Kind.GET_STATE,
+        Kind.SET_STATE,
+        Kind.CLEAR_STATE,
+    }
+)
+_MATCH_VALUE = frozenset({Kind.CALL, Kind.SEND, Kind.SET_STATE})
+
+
+class Machine:
+    """One attempt's journal.
+
+    Args:
+        handler: `Service/handler`, for messages.
+        journal: Entries 1 to n as stored, dense and in order.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_arrived_cids",
+        "_commands",
+        "_cursor",
+        "closed",
+        "completed",
+        "handler",
+        "known",
+        "next_cid",
+        "next_idx",
+    )
+
+    def __init__(self, handler: str, journal: Sequence[Entry] = ()) -> None:
+        self.handler = handler
+        self._commands = [entry for entry in journal if entry.kind < NOTIFICATION]
+        self._arrived = deque(entry for entry in journal if entry.kind >= NOTIFICATION)
+        self._arrived_cids = {entry.cid for entry in self._arrived}
+        self._cursor = 0
+        self.known = len(journal)
+        self.next_idx = len(journal) + 1
+        self.next_cid = 1
+        self.completed: dict[int, Entry] = {}
+        """Revealed notifications by completion id."""
+        self.closed: BaseException | None = None
+        """Once set, every verb raises it: the attempt is over, whatever the handler caught."""
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the next command is one that the journal holds already."""
+        return self._cursor < len(self._commands)
+
+    def command(
+        self,
+        kind: int,
+        name: str | None = None,
+        value: bytes | None = None,
+        ref: UUID | None = None,
+        detail: str | None = None,
+        cids: int = 0,
+    ) -> Entry:
+        """Record the handler's next command, or find it in the journal.
+
+        Args:
+            cids: How many completion ids it takes; the entry carries the first of them.
+
+        Returns:
+            The entry. It is new when its `idx` is above `known`: the caller writes it.
+
+        Raises:
+            NonDeterminism: the journal holds another command here; nothing changed.
+            BaseException: `closed`, when the attempt is over.
+        """
+        if self.closed is not None:
+            raise self.closed
+        cid = None
+        if cids:
+            cid = self.next_cid
+            self.next_cid += cids
+        if self._cursor < len(self._commands):
+            recorded = self._commands[self._cursor]
+            if (
+                recorded.kind != kind
+                or (kind in _MATCH_NAME and recorded.name != name)
+                or (kind in _MATCH_VALUE and recorded.value != value)
+            ):
+                raise NonDeterminism(
+                    handler=self.handler,
+                    entry_index=recorded.idx,
+                    recorded=describe(recorded.kind, recorded.name, _shown(recorded)),
+                    attempted=describe(kind, name, value if kind in _MATCH_VALUE else None),
+                )
+            self._cursor += 1
+            return recorded
+        entry = Entry(self.next_idx, kind, cid, name, value, ref, detail)
+        self.next_idx += 1
+        return entry
+
+    def notification(
+        self,
+        kind: int,
+        cid: int,
+        value: bytes | None = None,
+        detail: str | None = None,
+        ref: UUID | None = None,
+        name: str | None = None,
+    ) -> Entry:
+        """Give what came back its place in the journal. It is revealed after its commit."""
+        entry = Entry(self.next_idx, kind, cid, name, value, ref, detail)
+        self.next_idx += 1
+        return entry
+
+    def arrived(self, entry: Entry) -> None:
+        """A notification is committed: it may be revealed from now on."""
+        self._arrived.append(entry)
+        self._arrived_cids.add(entry.cid)
+
+    def has_arrived(self, cid: int) -> bool:
+        """Whether the completion of `cid` is in the journal, revealed or not."""
+        return cid in self._arrived_cids
+
+    def reveal_any(self, cids: Sequence[int]) -> bool:
+        """Reveal notifications in order until one of `cids` is there; False: not yet."""
+        completed = self.completed
+        for cid in cids:
+            if cid in completed:
+                return True
+        while self._arrived:
+            entry = self._arrived.popleft()
+            assert entry.cid is not None
+            completed.setdefault(entry.cid, entry)
+            if entry.cid in cids:
+                return True
+        return False
+
+    def reveal_all(self, cids: Sequence[int]) -> bool:
+        """Reveal notifications in order until all of `cids` are there; False: not yet."""
+        completed = self.completed
+        missing = {cid for cid in cids if cid not in completed}
+        while missing:
+            if not self._arrived:
+                return False
+            entry = self._arrived.popleft()
+            assert entry.cid is not None
+            completed.setdefault(entry.cid, entry)
+            missing.discard(entry.cid)
+        return True
+
+    def finish(self) -> None:
+        """The handler ended.
+
+        Raises:
+            NonDeterminism: the journal holds commands that it did not reach.
+        """
+        if self._cursor < len(self._commands):
+            recorded = self._commands[self._cursor]
+            raise NonDeterminism(
+                handler=self.handler,
+                entry_index=recorded.idx,
+                recorded=describe(recorded.kind, recorded.name, _shown(recorded)),
+                attempted="the handler ended here",
+            )
+
+
+def _shown(entry: Entry) -> bytes | None:
+    return entry.value if entry.kind in _MATCH_VALUE else None

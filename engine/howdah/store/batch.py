@@ -1,0 +1,148 @@
+"""Turns units and requests into the arrays of `commit_batch` (or `append_batch`, its short path).
+
+One call carries everything; no loop per row reaches the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from howdah.store.units import NewInvocation, Unit
+
+_COLUMNS = {"u": 3, "x": 2, "j": 8, "m": 2, "w": 5, "n": 13, "t": 7, "d": 9, "s": 6, "f": 2}
+"""How many arrays each group of parameters has, in the order of the SQL signature."""
+
+
+def _parameters(first: int, count: int) -> str:
+    return ", ".join(f"${number}" for number in range(first, first + count))
+
+
+COMMIT_BATCH = f"select * from howdah_core.commit_batch({_parameters(1, 6 + sum(_COLUMNS.values()))})"
+APPEND_BATCH = f"select * from howdah_core.append_batch({_parameters(1, 12)})"
+
+
+def is_append_only(units: Sequence[Unit]) -> bool:
+    """Whether the units write journal entries and nothing else."""
+    return not any(
+        unit.final or unit.calls or unit.writes or unit.mail or unit.consumed or unit.tied
+        or unit.clears_all or unit.wants_clock
+        for unit in units
+    )  # fmt: skip
+
+
+def append_arguments(units: Sequence[Unit]) -> list[Any]:
+    """Arguments 3 to 12 of `append_batch`."""
+    rows = [
+        (position, *entry) for position, unit in enumerate(units, 1) for entry in unit.entries
+    ]
+    return [
+        [unit.attempt.id for unit in units],
+        [unit.attempt.epoch for unit in units],
+        *(zip(*rows, strict=True) if rows else [()] * 8),
+    ]
+
+
+def commit_arguments(
+    units: Sequence[Unit], accepts: Sequence[NewInvocation]
+) -> tuple[list[Any], list[NewInvocation]]:
+    """Arguments 7 and on of `commit_batch`, and the new invocations in the order of `n_*`."""
+    rows: dict[str, list[tuple[Any, ...]]] = {group: [] for group in _COLUMNS}
+    news: list[NewInvocation] = []
+    positions: dict[int, int] = {}
+    for position, unit in enumerate(units, 1):
+        attempt = unit.attempt
+        final = unit.final
+        rows["u"].append((attempt.id, attempt.epoch, final.letter if final else ""))
+        if unit.entries:
+            rows["j"] += [(position, *entry) for entry in unit.entries]
+        if unit.consumed:
+            rows["m"] += [(position, seq) for seq in unit.consumed]
+        if unit.clears_all or unit.writes:
+            service, key = attempt.row.service_no, attempt.key
+            if unit.clears_all:
+                rows["w"].append((position, service, key, None, None))
+            rows["w"] += [
+                (position, service, key, name, value) for name, value in unit.writes.items()
+            ]
+        for new in unit.calls:
+            news.append(new)
+            rows["n"].append(_new(position, new))
+        for mail in unit.mail:
+            rows["t"].append(
+                (position, mail.target, mail.kind, mail.cid, None, mail.value, mail.detail)
+            )
+        if unit.tied:
+            positions[id(unit)] = position
+        if final is not None:
+            _add_final(rows, position, unit)
+    for new in accepts:
+        news.append(new)
+        rows["n"].append(_new(0, new))
+    if positions:
+        rows["x"] = [
+            (positions[id(unit)], positions[id(other)])
+            for unit in units
+            for other in unit.tied
+            if positions[id(unit)] < positions[id(other)]
+        ]
+    arguments: list[Any] = []
+    for group, count in _COLUMNS.items():
+        arguments += zip(*rows[group], strict=True) if rows[group] else [()] * count
+    return arguments, news
+
+
+def _new(position: int, new: NewInvocation) -> tuple[Any, ...]:
+    handler = new.handler
+    return (
+        position,
+        new.id,
+        handler.service_no,
+        handler.no,
+        new.key,
+        new.is_exclusive,
+        new.cid,
+        new.input,
+        new.headers,
+        new.idempotency_key,
+        new.delay,
+        new.is_granted,
+        new.waits,
+    )
+
+
+def _add_final(rows: dict[str, list[tuple[Any, ...]]], position: int, unit: Unit) -> None:
+    final = unit.final
+    assert final is not None
+    if final.failure is not None:
+        rows["f"].append((position, final.failure))
+    if final.letter == "S":
+        waits = None
+        if final.wait_ids is not None:
+            waits = "{" + ",".join(map(str, final.wait_ids)) + "}"
+        rows["s"].append(
+            (position, final.status, final.run_at, final.delay, waits, final.wait_all)
+        )
+        return
+    outcome = final.outcome
+    assert outcome is not None
+    attempt = unit.attempt
+    rows["d"].append(
+        (
+            position,
+            outcome.outcome,
+            outcome.value,
+            outcome.code,
+            outcome.message,
+            _json(outcome.metadata),
+            attempt.row.service_no,
+            attempt.key if final.holds_key else None,
+            final.retention,
+        )
+    )
+
+
+def _json(value: object) -> str | None:
+    import msgspec
+
+    return None if value is None else msgspec.json.encode(value).decode()

@@ -1,0 +1,433 @@
+"""The commit lane: everything that this process's invocations write, batch by batch.
+
+There is exactly one lane in a process. A waiting unit is written at once; under load the batch
+grows by itself while the one before is on its way. Because the lane is serial, what this process
+knows of its residents is exact when a batch is built: that is what makes it safe to put a callee's
+completion straight into the journal of a caller that is resident here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+import asyncpg
+
+from howdah.errors import StoreUnavailable
+from howdah.store.batch import (
+    APPEND_BATCH,
+    COMMIT_BATCH,
+    append_arguments,
+    commit_arguments,
+    is_append_only,
+)
+from howdah.store.database import connect, is_lost
+from howdah.store.units import NewInvocation, Record, Unit
+
+if TYPE_CHECKING:
+    from howdah.worker.attempt import Attempt
+
+logger = logging.getLogger(__name__)
+
+UNITS_MAX = 1000
+"""Units in one batch at most."""
+REFUSALS_MAX = 5
+"""A final that was deferred this often goes alone and waits for its row."""
+RETRY_SECONDS = 0.05
+"""Pause before a batch that the database refused for the moment is sent again."""
+
+
+class LaneOwner(Protocol):
+    """What the lane tells the process that it writes for."""
+
+    worker_no: int
+    gen: int
+    deployment_no: int | None
+    served: list[int]
+
+    def begin(self, record: Record) -> None:
+        """An invocation is granted to this worker: execute it. Its slot was reserved."""
+
+    def release_slots(self, count: int) -> None:
+        """Slots that were reserved for grants and not used."""
+
+    def on_ready(self, queues: set[int]) -> None:
+        """Queues have ready work."""
+
+    def on_mail(self, ids: list[tuple[UUID, int]]) -> None:
+        """Invocations running on these workers have mail."""
+
+    def on_wake(self, ids: list[UUID]) -> None:
+        """Suspended invocations got mail."""
+
+    def on_sinks(self, ids: list[UUID]) -> None:
+        """Others wait for the outcomes of these."""
+
+    async def recover(self, units: list[Unit], accepts: list[NewInvocation]) -> None:
+        """The reply to a batch was lost, or the worker is fenced: find out what holds."""
+
+
+class Lane:
+    """The one writer of a process.
+
+    Args:
+        owner: The process's engine.
+        dsn: Where the database is.
+        bytes_max: Payload bytes in one batch, about.
+        before_call: As for `Database`.
+    """
+
+    def __init__(
+        self,
+        owner: LaneOwner,
+        dsn: str,
+        bytes_max: int,
+        before_call: Callable[[str], None] | None = None,
+    ) -> None:
+        self._owner = owner
+        self._dsn = dsn
+        self._bytes_max = bytes_max
+        self._before_call = before_call
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._append: Any = None
+        self._commit: Any = None
+        self._units: list[Unit] = []
+        self._accepts: list[NewInvocation] = []
+        self._wanted = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._oldest_at = 0.0
+
+    # What attempts and ingress call. Nothing here waits.
+
+    def queue(self, unit: Unit) -> None:
+        """Put a unit into the next batch."""
+        if not self._wanted.is_set():
+            self._oldest_at = monotonic()
+            self._wanted.set()
+        self._units.append(unit)
+
+    def accept(self, new: NewInvocation) -> None:
+        """Put a request into the next batch."""
+        if not self._wanted.is_set():
+            self._oldest_at = monotonic()
+            self._wanted.set()
+        self._accepts.append(new)
+
+    def discard(self, attempt: Attempt) -> None:
+        """Forget what an abandoned attempt still wanted to write."""
+        self._units = [unit for unit in self._units if unit.attempt is not attempt]
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long the oldest waiting unit has waited."""
+        return monotonic() - self._oldest_at if self._wanted.is_set() else 0.0
+
+    async def settled(self) -> None:
+        """Wait until nothing is pending and nothing is on its way."""
+        while self._units or self._accepts or not self._idle.is_set():
+            await self._idle.wait()
+            await asyncio.sleep(0)
+
+    # The loop.
+
+    async def connect(self) -> None:
+        """Open the lane's connection. Raises `StoreUnavailable`."""
+        self.disconnect()
+        connection = await connect(self._dsn, "lane")
+        try:
+            self._append = await connection.prepare(APPEND_BATCH)
+            self._commit = await connection.prepare(COMMIT_BATCH)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise StoreUnavailable(doing="preparing the commit lane") from error
+        self._connection = connection
+
+    def disconnect(self) -> None:
+        """Close the connection at once: whatever is on its way is unknown."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def run(self) -> None:
+        """Commit batches until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._idle.clear()
+            try:
+                units, accepts = self._take()
+                await self._commit_all(units, accepts)
+            finally:
+                self._idle.set()
+
+    def _take(self) -> tuple[list[Unit], list[NewInvocation]]:
+        accepts, self._accepts = self._accepts[:UNITS_MAX], self._accepts[UNITS_MAX:]
+        units: list[Unit] = []
+        size = sum(len(new.input) for new in accepts)
+        waiting, self._units = self._units, []
+        chosen: set[int] = set()
+        for position, unit in enumerate(waiting):
+            if id(unit) in chosen:
+                continue
+            if len(units) >= UNITS_MAX or size > self._bytes_max:
+                self._units = [u for u in waiting[position:] if id(u) not in chosen]
+                break
+            # Units that stand or fall together go together.
+            group = [unit]
+            for member in group:
+                if id(member) in chosen:
+                    continue
+                chosen.add(id(member))
+                units.append(member)
+                group += [other for other in member.tied if id(other) not in chosen]
+                for entry in member.entries:
+                    if entry.value is not None:
+                        size += len(entry.value)
+        for unit in units:
+            unit.attempt.unit = None
+        if not self._units and not self._accepts:
+            self._wanted.clear()
+        else:
+            self._oldest_at = monotonic()
+        return units, accepts
+
+    async def _commit_all(self, units: list[Unit], accepts: list[NewInvocation]) -> None:
+        block = any(unit.refusals >= REFUSALS_MAX for unit in units)
+        if block:
+            for group in _groups(units):
+                alone = len(group) == 1 and group[0].refusals >= REFUSALS_MAX
+                await self._commit_part(group, [], alone)
+            if accepts:
+                await self._commit_part([], accepts, False)
+            return
+        await self._commit_part(units, accepts, False)
+
+    async def _commit_part(
+        self, units: list[Unit], accepts: list[NewInvocation], block: bool
+    ) -> None:
+        try:
+            await self._send(units, accepts, block)
+        except StoreUnavailable:
+            await self._owner.recover(units, accepts)
+        except (asyncpg.PostgresError, asyncpg.DataError, ValueError, OverflowError) as error:
+            # Nothing of this batch was written. Halve it until the offender stands alone.
+            groups = _groups(units)
+            if len(groups) + len(accepts) > 1:
+                middle, half = len(groups) // 2, len(accepts) // 2
+                if len(groups) <= 1:
+                    parts = [(groups, accepts[:half]), ([], accepts[half:])]
+                    if groups:
+                        parts = [(groups, []), ([], accepts)]
+                else:
+                    parts = [(groups[:middle], accepts[:half]), (groups[middle:], accepts[half:])]
+                for some, requests in parts:
+                    if some or requests:
+                        await self._commit_part([u for g in some for u in g], requests, block)
+            else:
+                await self._refused(units, accepts, error)
+
+    async def _refused(
+        self, units: list[Unit], accepts: list[NewInvocation], error: Exception
+    ) -> None:
+        state = getattr(error, "sqlstate", None) or ""
+        if state.startswith(("40", "53", "55", "57")):
+            await asyncio.sleep(RETRY_SECONDS)
+            for unit in units:
+                self._again(unit)
+            for new in accepts:
+                self.accept(new)
+            return
+        logger.error("a batch was refused for its data", extra={"error_code": state or "client"})
+        for unit in units:
+            unit.attempt.on_refused(error)
+        for new in accepts:
+            self._owner.release_slots(int(new.is_granted))
+            if new.accepted is not None and not new.accepted.done():
+                new.accepted.set_exception(error)
+
+    def _again(self, unit: Unit) -> None:
+        attempt = unit.attempt
+        later = attempt.unit
+        if later is not None:
+            if later in self._units:
+                self._units.remove(later)
+            unit.absorb(later)
+            attempt.on_absorbed(unit)
+        attempt.unit = unit
+        unit.is_queued = True
+        self.queue(unit)
+
+    async def _send(
+        self, units: list[Unit], accepts: list[NewInvocation], block: bool
+    ) -> None:
+        owner = self._owner
+        if self._connection is None:
+            raise StoreUnavailable(doing="committing")
+        if not accepts and is_append_only(units):
+            rows = await self._call(
+                self._append, APPEND_BATCH, owner.worker_no, owner.gen, *append_arguments(units)
+            )
+            if rows:
+                if rows[0][0] == b"F":
+                    raise StoreUnavailable(doing="committing as a fenced worker")
+                lost = {row[1] for row in rows}
+                kept = [unit for n, unit in enumerate(units, 1) if n not in lost]
+                for n in lost:
+                    units[n - 1].attempt.abandon()
+                units = kept
+            for unit in units:
+                unit.attempt.on_committed(unit, None)
+            return
+        clock = any(unit.wants_clock for unit in units)
+        arguments, news = commit_arguments(units, accepts)
+        rows = await self._call(
+            self._commit, COMMIT_BATCH, owner.worker_no, owner.gen, owner.deployment_no,
+            owner.served, block, clock, *arguments,
+        )  # fmt: skip
+        self._apply(units, news, rows)
+
+    async def _call(self, prepared: Any, statement: str, *arguments: Any) -> Sequence[Any]:
+        if self._before_call is not None:
+            self._before_call(statement)
+        try:
+            rows: Sequence[Any] = await prepared.fetch(*arguments)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if is_lost(error):
+                raise StoreUnavailable(doing="committing") from error
+            raise
+        if self._before_call is not None:
+            self._before_call(statement)
+        return rows
+
+    def _apply(
+        self, units: list[Unit], news: list[NewInvocation], rows: Sequence[Any]
+    ) -> None:
+        """Tell everybody what the batch did. Columns: see the comment on commit_batch."""
+        owner = self._owner
+        refused: dict[int, bytes] = {}
+        granted: set[UUID] = set()
+        handed: dict[UUID, Record] = {}
+        states: dict[UUID, dict[str, bytes]] = {}
+        existing: dict[UUID, UUID] = {}
+        scheduled: dict[UUID, Any] = {}
+        queues: set[int] = set()
+        wakes: list[UUID] = []
+        mails: list[tuple[UUID, int]] = []
+        sinks: list[UUID] = []
+        clock = None
+        for row in rows:
+            what = row[0]
+            if what == b"V":
+                states.setdefault(row[1], {})[row[3]] = row[4]
+            elif what == b"G":
+                granted.add(row[1])
+            elif what == b"H":
+                handed[row[1]] = Record(
+                    row[1], row[8], row[9], 1, 1, row[4] or b"", row[6], row[10], row[11],
+                    row[12], row[13],
+                )  # fmt: skip
+            elif what == b"T":
+                clock = row[7]
+            elif what == b"W":
+                wakes.append(row[1])
+            elif what == b"M":
+                if row[2] is not None:
+                    mails.append((row[1], row[2]))
+            elif what in (b"Q", b"R"):
+                queues.add(row[2])
+            elif what == b"S":
+                sinks.append(row[1])
+            elif what == b"D":
+                existing[row[1]] = row[5]
+                sinks.append(row[5])
+            elif what == b"E":
+                scheduled[row[1]] = row[7]
+            elif what in (b"L", b"B"):
+                refused[row[2]] = what
+            elif what == b"F":
+                raise StoreUnavailable(doing="committing as a fenced worker")
+        for new in news:
+            new.existing = existing.get(new.id)
+            new.execution_time = scheduled.get(new.id)
+
+        held: set[int] = set()
+        for position, unit in enumerate(units, 1):
+            verdict = refused.get(position)
+            if verdict is None:
+                unit.attempt.on_committed(unit, clock)
+                continue
+            held.update(id(new) for new in unit.calls)
+            if verdict == b"L":
+                for new in unit.calls:
+                    owner.release_slots(int(new.is_granted))
+                for other in unit.tied:
+                    other.tied.remove(unit)
+                    other.attempt.on_parent_lost(other, unit.attempt)
+                unit.attempt.abandon()
+            else:
+                unit.refusals += 1
+                self._again(unit)
+
+        for id_, record in handed.items():
+            record.state = states.get(id_, {})
+            owner.begin(record)
+        for new in news:
+            if id(new) in held:
+                continue
+            self._settle_new(new, granted, states, queues)
+        if queues:
+            owner.on_ready(queues)
+        if wakes:
+            owner.on_wake(wakes)
+        if mails:
+            owner.on_mail(mails)
+        if sinks:
+            owner.on_sinks(sinks)
+
+    def _settle_new(
+        self,
+        new: NewInvocation,
+        granted: set[UUID],
+        states: dict[UUID, dict[str, bytes]],
+        queues: set[int],
+    ) -> None:
+        owner = self._owner
+        is_new = new.existing is None
+        runs_here = (
+            is_new and new.is_granted and (not new.is_exclusive or new.id in granted)
+        )
+        if new.is_granted and not runs_here:
+            owner.release_slots(1)
+        if new.accepted is not None and not new.accepted.done():
+            new.accepted.set_result(new)
+        if runs_here:
+            owner.begin(
+                Record(
+                    new.id, new.handler.no, new.key, 1, 1, new.input, new.headers, new.parent_id,
+                    new.cid, owner.worker_no if new.waits else None, new.idempotency_key,
+                    states.get(new.id, {}),
+                )  # fmt: skip
+            )
+        elif is_new and new.delay is None and not new.is_granted:
+            queues.add(new.handler.service_no)
+
+
+def _groups(units: list[Unit]) -> list[list[Unit]]:
+    """Units by ties: what stands or falls together."""
+    groups: list[list[Unit]] = []
+    seen: set[int] = set()
+    for unit in units:
+        if id(unit) in seen:
+            continue
+        group = [unit]
+        seen.add(id(unit))
+        for member in group:
+            for other in member.tied:
+                if id(other) not in seen:
+                    seen.add(id(other))
+                    group.append(other)
+        groups.append(group)
+    return groups

@@ -1,0 +1,1 @@
+"""Things that run until stopped: the engine of one process, its attempts and its loops."""

@@ -1,0 +1,752 @@
+"""One attempt: a lease in hand, a handler run, an outcome recorded (or the lease given back).
+
+The attempt is the only writer of its invocation's journal. It fills a `Unit`, which the commit lane
+writes; what comes back is revealed to the handler only after its commit. Authority over whether
+the attempt may still write lies with Postgres: a unit that comes back lost ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import traceback
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from howdah.errors import (
+    AttemptAbandoned,
+    HowdahError,
+    Interrupt,
+    NonDeterminism,
+    RetryableError,
+    Suspended,
+    TerminalError,
+    UsageError,
+)
+from howdah.handler import Handler
+from howdah.ids import uuid7
+from howdah.machine.entries import Entry, Kind
+from howdah.machine.machine import Machine
+from howdah.retry import RunOptions, delay_after, run_delay_after
+from howdah.serde import Serde
+from howdah.store.registry import HandlerRow
+from howdah.store.units import Final, Mail, NewInvocation, Outcome, Record, Unit
+
+if TYPE_CHECKING:
+    from howdah.worker.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+STACKTRACE_CHARACTERS_MAX = 8_000
+
+
+def failure_detail(code: int, message: str, metadata: dict[str, str] | None) -> str:
+    """The JSON of a failed notification or output."""
+    facts: dict[str, Any] = {"code": code, "message": message}
+    if metadata:
+        facts["metadata"] = metadata
+    return msgspec.json.encode(facts).decode().replace("\\u0000", "\\ufffd")
+
+
+def error_of(detail: str) -> TerminalError:
+    """The error that a failed notification stands for."""
+    facts = msgspec.json.decode(detail)
+    return TerminalError(facts["message"], facts["code"], facts.get("metadata"))
+
+
+class Attempt:
+    """One execution of an invocation in this process."""
+
+    __slots__ = (
+        "_consumed",
+        "_finishing",
+        "_is_over",
+        "_runs",
+        "_task",
+        "_timers",
+        "_uncommitted",
+        "_waiter",
+        "_waiting_for",
+        "engine",
+        "epoch",
+        "handler",
+        "id",
+        "key",
+        "machine",
+        "record",
+        "row",
+        "sleeps",
+        "state",
+        "unit",
+        "waiting_since",
+    )
+
+    def __init__(self, engine: Engine, record: Record, row: HandlerRow, handler: Handler) -> None:
+        self.engine = engine
+        self.record = record
+        self.id: UUID = record.id
+        self.epoch = record.epoch
+        self.key = record.key
+        self.row = row
+        self.handler = handler
+        self.machine = Machine(f"{row.service}/{row.name}", record.journal)
+        self.state = record.state
+        self.sleeps = record.sleeps
+        self.unit: Unit | None = None
+        self.waiting_since = 0.0
+        self._waiter: asyncio.Future[None] | None = None
+        self._waiting_for: tuple[tuple[int, ...], bool] = ((), False)
+        self._runs: set[asyncio.Task[None]] = set()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._task: asyncio.Task[None] | None = None
+        self._finishing: Unit | None = None
+        self._uncommitted = 0
+        self._consumed: set[int] = set()
+        self._is_over = False
+
+    # Life.
+
+    def begin(self) -> None:
+        """Start executing the handler."""
+        policy = self.handler.options.invocation_retry_policy
+        attempts_max = policy.max_attempts if policy is not None else None
+        if attempts_max is not None and self.record.attempts > max(attempts_max, 1):
+            self._give_up(
+                TerminalError(
+                    f"the process ended during {self.record.attempts - 1} attempts in a row"
+                ),
+                "",
+            )
+            return
+        self._task = asyncio.get_running_loop().create_task(self._main())
+
+    async def _main(self) -> None:
+        from howdah.worker.local import LocalContext
+
+        handler = self.handler
+        try:
+            context = LocalContext(self)
+            if handler.takes_input:
+                try:
+                    argument = handler.input_serde.deserialize(self.record.input)
+                except UsageError as error:
+                    raise TerminalError(f"the input can't be read: {error}", 400) from error
+                result = await handler.fn(context, argument)
+            else:
+                result = await handler.fn(context)
+            if self._is_over or self.machine.closed is not None:
+                return
+            try:
+                value = handler.output_serde.serialize(result)
+            except UsageError as error:
+                raise TerminalError(f"the result can't be written: {error}", 500) from error
+            self.machine.finish()
+        except Interrupt:
+            return
+        except TerminalError as error:
+            self._end_failed(error)
+        except asyncio.CancelledError:
+            if not self._is_over:
+                self._fail(RetryableError("the handler was cancelled from inside"))
+        except BaseExceptionGroup as group:
+            if group.subgroup(Interrupt) is None:
+                self._fail(group)
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._end("succeeded", value, None)
+
+    def _close(self, reason: BaseException) -> None:
+        """End the handler's code: every verb raises from here on."""
+        self._is_over = True
+        if self.machine.closed is None:
+            self.machine.closed = reason
+        for run in self._runs:
+            run.cancel()
+        for timer in self._timers:
+            timer.cancel()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(reason)
+        elif self._task is not None and not self._task.done():
+            current = asyncio.current_task()
+            if self._task is not current:
+                self._task.cancel()
+
+    def abandon(self) -> None:
+        """The lease is gone: drop everything. Whoever has it now goes on from the journal."""
+        if self._is_over and self.engine.residents.get(self.id) is not self:
+            return
+        self.engine.lane.discard(self)
+        self.unit = None
+        self._close(AttemptAbandoned())
+        self.engine.ended(self)
+
+    # What the lane tells.
+
+    def on_committed(self, unit: Unit, clock: datetime | None) -> None:
+        """A unit is on disk: show the handler what came back with it."""
+        if self._is_over and unit.final is None:
+            return
+        machine = self.machine
+        wakes = False
+        for entry in unit.entries:
+            if entry.kind >= 100:
+                machine.arrived(entry)
+                self._uncommitted -= 1
+                wakes = True
+            elif entry.kind == Kind.SLEEP and clock is not None:
+                assert entry.cid is not None
+                assert entry.detail is not None
+                delay = timedelta(milliseconds=msgspec.json.decode(entry.detail)["delay_ms"])
+                self.sleeps[entry.cid] = clock + delay
+                self._start_timer(entry.cid, delay.total_seconds())
+        if unit.consumed:
+            self._consumed.difference_update(unit.consumed)
+        final = unit.final
+        if final is not None:
+            self._finish(final)
+        elif wakes:
+            self._try_resume()
+
+    def on_absorbed(self, unit: Unit) -> None:
+        """A busy unit took over what was added meanwhile."""
+        if unit.final is not None:
+            self._finishing = unit
+
+    def on_refused(self, error: Exception) -> None:
+        """The database can't store what this attempt wrote. Nothing of the unit was written."""
+        self.unit = None
+        self.engine.lane.discard(self)
+        logger.warning(
+            "the database refused an attempt's data",
+            extra={"invocation_id": str(self.id), "error_code": getattr(error, "sqlstate", "")},
+        )
+        self._finishing = None
+        self._give_back_failed(
+            RetryableError(f"Postgres can't store what this attempt recorded: {error}"), None
+        )
+
+    def on_parent_lost(self, unit: Unit, parent: Attempt) -> None:
+        """The caller left this process: its completion goes by mail."""
+        outcome = unit.final.outcome if unit.final else None
+        if outcome is not None and self.record.parent_cid is not None:
+            unit.mail.append(_completion_mail(parent.id, self.record.parent_cid, outcome))
+
+    # Writing.
+
+    def pending(self) -> Unit:
+        """The unit that collects what this attempt writes next."""
+        unit = self.unit
+        if unit is None:
+            unit = self.unit = Unit(self)
+        return unit
+
+    def flush(self) -> None:
+        """Send what is collected with the next batch."""
+        unit = self.unit
+        if unit is not None and not unit.is_queued:
+            unit.is_queued = True
+            self.engine.lane.queue(unit)
+
+    def notify(
+        self,
+        kind: int,
+        cid: int,
+        value: bytes | None,
+        detail: str | None,
+        ref: UUID | None = None,
+    ) -> Unit:
+        """Give a notification its place in the journal; it is revealed after its commit."""
+        unit = self.pending()
+        unit.entries.append(self.machine.notification(kind, cid, value, detail, ref))
+        self._uncommitted += 1
+        return unit
+
+    @property
+    def is_open(self) -> bool:
+        """Whether notifications may still be written into the journal from here.
+
+        A suspension that was not sent yet is called off by what arrives.
+        """
+        if self._is_over:
+            return False
+        finishing = self._finishing
+        if finishing is None:
+            return True
+        assert finishing.final is not None
+        if finishing.final.status == "suspended" and finishing is self.unit:
+            finishing.final = None
+            self._finishing = None
+            return True
+        return False
+
+    def consume(self, seq: int, kind: int, cid: int, value: bytes | None, detail: str | None,
+                ref: UUID | None) -> None:  # fmt: skip
+        """Take a piece of mail into the journal; the mailbox row goes with the same commit."""
+        if seq in self._consumed:
+            return
+        self._consumed.add(seq)
+        self.notify(kind, cid, value, detail, ref).consumed.append(seq)
+        self.flush()
+
+    # Waiting.
+
+    def completion(self, cid: int) -> Entry | None:
+        """A revealed completion."""
+        return self.machine.completed.get(cid)
+
+    async def wait(self, cids: tuple[int, ...], wait_all: bool) -> None:
+        """Return when any (or all) completions are there; the handler's only way to pause."""
+        machine = self.machine
+        if machine.closed is not None:
+            raise machine.closed
+        if machine.reveal_all(cids) if wait_all else machine.reveal_any(cids):
+            return
+        if self._waiter is not None:
+            raise UsageError(
+                "two awaits at once on durable futures of one invocation",
+                hint="Use howdah.gather, select or wait_completed instead of asyncio's.",
+            )
+        self._waiting_for = (cids, wait_all)
+        self._waiter = asyncio.get_running_loop().create_future()
+        self.waiting_since = monotonic()
+        unit = self.unit
+        if unit is not None and not (self._runs and _only_runs(unit)):
+            self.flush()
+        self.engine.on_waiting(self)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _try_resume(self) -> None:
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        cids, wait_all = self._waiting_for
+        machine = self.machine
+        if machine.reveal_all(cids) if wait_all else machine.reveal_any(cids):
+            waiter.set_result(None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for others alone: nothing runs here, nothing of it is on its way."""
+        return (
+            self._waiter is not None
+            and not self._waiter.done()
+            and not self._runs
+            and not self._uncommitted
+            and self._finishing is None
+            and not self._is_over
+        )
+
+    def suspend(self) -> None:
+        """Give the lease back until what it waits for is there."""
+        cids, wait_all = self._waiting_for
+        missing = tuple(cid for cid in cids if cid not in self.machine.completed)
+        run_at = min((self.sleeps[cid] for cid in missing if cid in self.sleeps), default=None)
+        unit = self.pending()
+        delays = [
+            timedelta(milliseconds=msgspec.json.decode(entry.detail)["delay_ms"])
+            for entry in unit.entries
+            if entry.kind == Kind.SLEEP and entry.cid in missing and entry.detail is not None
+        ]
+        unit.final = Final(
+            "S",
+            status="suspended",
+            run_at=run_at,
+            delay=min(delays, default=None),
+            wait_ids=missing,
+            wait_all=wait_all,
+        )
+        self._finishing = unit
+        self.flush()
+
+    def sleeps_longer_than(self, seconds: float, now: datetime) -> bool:
+        """Whether it waits for timers alone, none of which is due within `seconds`."""
+        cids, _ = self._waiting_for
+        limit = now + timedelta(seconds=seconds)
+        return all(
+            cid in self.sleeps and self.sleeps[cid] > limit
+            for cid in cids
+            if cid not in self.machine.completed
+        )
+
+    def _start_timer(self, cid: int, seconds: float) -> None:
+        self._timers.append(
+            asyncio.get_running_loop().call_later(max(seconds, 0.0), self._timer_due, cid)
+        )
+
+    def _timer_due(self, cid: int) -> None:
+        if self.is_open:
+            self.notify(Kind.SLEEP_COMPLETED, cid, None, None)
+            self.flush()
+
+    # Verbs: what LocalContext turns into.
+
+    def command(
+        self,
+        kind: int,
+        name: str | None = None,
+        value: bytes | None = None,
+        ref: UUID | None = None,
+        detail: str | None = None,
+        cids: int = 0,
+    ) -> tuple[Entry, bool]:
+        """The handler's next command; True: it is new and collected for the next commit."""
+        machine = self.machine
+        entry = machine.command(kind, name, value, ref, detail, cids)
+        if entry.idx <= machine.known:
+            return entry, False
+        self.pending().entries.append(entry)
+        return entry, True
+
+    def start_run(
+        self,
+        name: str,
+        action: Callable[[], Any],
+        is_async: bool,
+        serde: Serde[Any],
+        options: RunOptions[Any],
+    ) -> int:
+        """Record a step and execute it, unless its result is recorded. Returns the cid."""
+        entry, _ = self.command(Kind.RUN, name, cids=1)
+        cid = entry.cid
+        assert cid is not None
+        if not self.machine.has_arrived(cid):
+            run = asyncio.get_running_loop().create_task(
+                self._run(cid, name, action, is_async, serde, options)
+            )
+            self._runs.add(run)
+        return cid
+
+    async def _run(
+        self,
+        cid: int,
+        name: str,
+        action: Callable[[], Any],
+        is_async: bool,
+        serde: Serde[Any],
+        options: RunOptions[Any],
+    ) -> None:
+        value: bytes | None = None
+        detail: str | None = None
+        attempt, started = 0, monotonic()
+        try:
+            while True:
+                attempt += 1
+                try:
+                    if is_async:
+                        result = await action()
+                    else:
+                        result = await self.engine.in_thread(action)
+                        if inspect.isawaitable(result):
+                            result = await result
+                    try:
+                        value = serde.serialize(result)
+                    except UsageError as error:
+                        raise TerminalError(
+                            f"the result of step {name!r} can't be written: {error}", 500
+                        ) from error
+                    break
+                except TerminalError as error:
+                    detail = failure_detail(error.status_code, error.message, error.metadata)
+                    break
+                except Interrupt:
+                    return
+                except Exception as error:
+                    if not _is_limited(options):
+                        self._fail(error, name)
+                        return
+                    delay = run_delay_after(
+                        options, attempt, timedelta(seconds=monotonic() - started)
+                    )
+                    if delay is None:
+                        detail = failure_detail(500, f"step {name!r} failed: {error}", None)
+                        break
+                    await asyncio.sleep(delay.total_seconds())
+        finally:
+            run = asyncio.current_task()
+            if run is not None:
+                self._runs.discard(run)
+        if self.is_open:
+            self.notify(Kind.RUN_COMPLETED, cid, value, detail)
+            self.flush()
+
+    def start_sleep(self, delay: timedelta, name: str | None) -> int:
+        """Record a timer, or go on waiting for a recorded one. Returns the cid."""
+        milliseconds = -(-delay // timedelta(milliseconds=1))
+        entry, is_new = self.command(
+            Kind.SLEEP, name, detail=f'{{"delay_ms": {milliseconds}}}', cids=1
+        )
+        cid = entry.cid
+        assert cid is not None
+        if is_new:
+            self.pending().wants_clock = True
+            self.flush()
+        elif not self.machine.has_arrived(cid):
+            remaining = self.sleeps[cid] - self.engine.database_now()
+            self._start_timer(cid, remaining.total_seconds())
+        return cid
+
+    def start_call(
+        self,
+        row: HandlerRow,
+        key: str | None,
+        argument: bytes,
+        *,
+        is_send: bool,
+        delay: timedelta | None = None,
+        idempotency_key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Entry:
+        """Record a call or send together with its callee. Returns the command."""
+        facts: dict[str, Any] = {}
+        if delay is not None:
+            facts["delay_ms"] = -(-delay // timedelta(milliseconds=1))
+        if idempotency_key is not None:
+            facts["idempotency_key"] = idempotency_key
+        if headers:
+            facts["headers"] = list(headers.items())
+        callee = uuid7()
+        cids = (0 if is_send else 1) + (0 if idempotency_key is None else 1)
+        entry, is_new = self.command(
+            Kind.SEND if is_send else Kind.CALL,
+            row.target(key),
+            argument,
+            callee,
+            msgspec.json.encode(facts).decode() if facts else None,
+            cids,
+        )
+        if is_new:
+            unit = self.pending()
+            unit.calls.append(
+                NewInvocation(
+                    id=callee,
+                    handler=row,
+                    key=key,
+                    is_exclusive=row.is_exclusive,
+                    cid=None if is_send else entry.cid,
+                    input=argument,
+                    headers=msgspec.json.encode(facts["headers"]).decode() if headers else None,
+                    idempotency_key=idempotency_key,
+                    delay=delay,
+                    is_granted=delay is None and self.engine.reserve_slot(row),
+                    waits=False,
+                    parent_id=self.id,
+                )
+            )
+            if idempotency_key is not None:
+                assert entry.cid is not None
+                id_cid = entry.cid if is_send else entry.cid + 1
+                self.notify(Kind.INVOCATION_ID, id_cid, None, None, callee)
+            self.flush()
+        return entry
+
+    def write_state(self, name: str, value: bytes | None) -> None:
+        """Set (or, with None, clear) a state entry."""
+        kind = Kind.SET_STATE if value is not None else Kind.CLEAR_STATE
+        _, is_new = self.command(kind, name, value)
+        if is_new:
+            self.pending().writes[name] = value
+            if value is None:
+                self.state.pop(name, None)
+            else:
+                self.state[name] = value
+
+    def clear_all_state(self) -> None:
+        """Clear every state entry of the key."""
+        _, is_new = self.command(Kind.CLEAR_ALL_STATE)
+        if is_new:
+            unit = self.pending()
+            unit.clears_all = True
+            unit.writes.clear()
+            self.state.clear()
+
+    # Ending.
+
+    def _end_failed(self, error: TerminalError) -> None:
+        try:
+            self.machine.finish()
+        except NonDeterminism as mismatch:
+            self._fail(mismatch)
+            return
+        self._end("failed", b"", error)
+
+    def _end(self, how: str, value: bytes, error: TerminalError | None) -> None:
+        if self._is_over or self._finishing is not None:
+            return
+        detail = None
+        message = None
+        if error is not None:
+            message = error.message.replace("\x00", "\ufffd")
+            detail = failure_detail(error.status_code, error.message, error.metadata)
+        outcome = Outcome(
+            self.id, how, value, error.status_code if error else None, message,
+            error.metadata if error else None, None, self.row.no,
+        )  # fmt: skip
+        machine = self.machine
+        unit = self.pending()
+        unit.entries.append(
+            Entry(machine.next_idx, Kind.OUTPUT, None, None, None if error else value, None, detail)
+        )
+        machine.next_idx += 1
+        self._complete(unit, outcome)
+
+    def _complete(self, unit: Unit, outcome: Outcome) -> None:
+        record, row = self.record, self.row
+        retention = (
+            row.idempotency_retention if record.idempotency_key else row.journal_retention
+        )
+        unit.final = Final(
+            "D", outcome=outcome, retention=retention, holds_key=row.is_exclusive
+        )
+        self._finishing = unit
+        if record.parent_cid is not None and record.parent_id is not None:
+            parent = self.engine.residents.get(record.parent_id)
+            if parent is not None and parent.is_open:
+                value = outcome.value if outcome.code is None else None
+                detail = None
+                if outcome.code is not None:
+                    detail = failure_detail(outcome.code, outcome.message or "", outcome.metadata)
+                theirs = parent.notify(Kind.CALL_COMPLETED, record.parent_cid, value, detail)
+                unit.tied.append(theirs)
+                theirs.tied.append(unit)
+                parent.flush()
+            else:
+                unit.mail.append(_completion_mail(record.parent_id, record.parent_cid, outcome))
+        self.flush()
+
+    def _fail(self, error: BaseException, step: str | None = None) -> None:
+        """The attempt failed: retry by policy, or pause, or end the invocation."""
+        if self._is_over or self._finishing is not None:
+            return
+        logger.log(
+            logging.WARNING if self.record.attempts & (self.record.attempts - 1) == 0 else
+            logging.DEBUG,
+            "attempt failed",
+            extra={
+                "invocation_id": str(self.id), "attempt": self.record.attempts,
+                "service": self.row.service, "handler": self.row.name,
+                "error": f"{type(error).__name__}: {error}",
+            },
+        )  # fmt: skip
+        self._give_back_failed(error, step)
+
+    def _give_back_failed(self, error: BaseException, step: str | None) -> None:
+        policy = self.handler.options.invocation_retry_policy
+        stack = "".join(traceback.format_exception(error))[-STACKTRACE_CHARACTERS_MAX:]
+        failure: dict[str, Any] = {
+            "code": getattr(error, "status_code", 500),
+            "error_code": error.code if isinstance(error, HowdahError) else None,
+            "message": f"{type(error).__name__}: {error}",
+            "stacktrace": stack,
+            "entry_name": step,
+        }
+        if isinstance(error, NonDeterminism):
+            failure["entry_index"] = error.entry_index
+        text = msgspec.json.encode(failure).decode().replace("\\u0000", "\\ufffd")
+        delay = None
+        if isinstance(error, RetryableError) and error.retry_after is not None:
+            delay = error.retry_after
+        else:
+            delay = delay_after(policy, self.record.attempts, self.engine.jitter())
+        if delay is None:
+            self._give_up(error, text)
+            return
+        unit = self.pending()
+        unit.final = Final("S", status="backing_off", delay=delay, failure=text)
+        self._finishing = unit
+        self._stop_code()
+        self.flush()
+
+    def _give_up(self, error: BaseException, failure: str) -> None:
+        """Retries are exhausted: pause, or kill, as the policy says."""
+        policy = self.handler.options.invocation_retry_policy
+        if not failure:
+            failure = failure_detail(500, str(error), None)
+        self._stop_code()
+        unit = self.pending()
+        if policy is not None and policy.on_max_attempts == "kill":
+            message = f"{type(error).__name__}: {error}".replace("\x00", "\ufffd")
+            outcome = Outcome(self.id, "killed", b"", 500, message, None, None, self.row.no)
+            self._complete(unit, outcome)
+            if unit.final is not None:
+                unit.final.failure = failure
+            return
+        unit.final = Final("S", status="paused", failure=failure)
+        self._finishing = unit
+        self.flush()
+
+    def release(self) -> None:
+        """Give the lease back at once, for another worker: this process is stopping."""
+        if self._is_over or self._finishing is not None:
+            return
+        unit = self.pending()
+        unit.final = Final("S", status="ready")
+        self._finishing = unit
+        self._stop_code()
+        self.flush()
+
+    def _stop_code(self) -> None:
+        """Stop the handler's code now, though the end is not on disk yet."""
+        self.machine.closed = self.machine.closed or Suspended()
+        for run in self._runs:
+            if run is not asyncio.current_task():
+                run.cancel()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(self.machine.closed)
+        elif (
+            self._task is not None
+            and not self._task.done()
+            and self._task is not asyncio.current_task()
+        ):
+            self._task.cancel()
+
+    def _finish(self, final: Final) -> None:
+        """The attempt's end is on disk."""
+        engine = self.engine
+        if final.letter == "D":
+            self._is_over = True
+            self._close(AttemptAbandoned("it is completed"))
+            engine.ended(self)
+            assert final.outcome is not None
+            engine.on_outcome(final.outcome, self.record.origin)
+            return
+        self._close(Suspended())
+        engine.ended(self)
+        engine.on_given_back(self, final)
+
+
+def _completion_mail(target: UUID, cid: int, outcome: Outcome) -> Mail:
+    if outcome.code is None:
+        return Mail(target, Kind.CALL_COMPLETED, cid, outcome.value, None)
+    detail = failure_detail(outcome.code, outcome.message or "", outcome.metadata)
+    return Mail(target, Kind.CALL_COMPLETED, cid, None, detail)
+
+
+def _only_runs(unit: Unit) -> bool:
+    """Whether a unit holds nothing but steps that are being executed: it can wait for them."""
+    return (
+        not (unit.calls or unit.writes or unit.clears_all or unit.mail or unit.consumed)
+        and unit.final is None
+        and all(entry.kind == Kind.RUN for entry in unit.entries)
+    )
+
+
+def _is_limited(options: RunOptions[Any]) -> bool:
+    return (
+        options.max_attempts is not None
+        or options.max_duration is not None
+        or options.max_retry_duration is not None
+    )
+
+
