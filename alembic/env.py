@@ -1,44 +1,37 @@
-"""Alembic's entry: `alembic upgrade head` and `howdah migrate` run through here alike."""
+"""Alembic's entry: `howdah migrate` and `alembic upgrade head` both run through here."""
 
-from __future__ import annotations
-
-import asyncio
+import os
+import sys
 from typing import Any
 
-from sqlalchemy import Connection, text
-
 from alembic import context
+from sqlalchemy import Connection
+
 from howdah import migrate
 
 
-def run(connection: Connection) -> None:
-    """Run the revisions on a connection, then install functions and views."""
-    connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": migrate.LOCK})
-    connection.execute(text(f"create schema if not exists {migrate.VERSION_SCHEMA}"))
-    context.configure(
-        connection=connection,
-        version_table_schema=migrate.VERSION_SCHEMA,
-        transactional_ddl=True,
-    )
+def _run(connection: Connection) -> None:
+    context.configure(connection=connection, **migrate.CONTEXT_OPTIONS)
     with context.begin_transaction():
         context.run_migrations()
-    exists = connection.execute(text("select to_regclass('howdah_core.invocation')")).scalar()
-    if exists is not None:
-        migrate.install(connection)
 
 
-def run_from_command_line() -> None:
-    """`alembic` itself called: connect to HOWDAH_DATABASE_URL."""
+def _run_for_command_line() -> None:
+    """Run what `alembic` was asked for with the same lock and steps as `howdah migrate`."""
+    if context.is_offline_mode():
+        sys.exit("howdah's migrations run against a database: --sql is not supported.")
+    dsn = os.environ.get("HOWDAH_DATABASE_URL")
+    if not dsn:
+        sys.exit(
+            "Set HOWDAH_DATABASE_URL to the database, e.g. postgresql://howdah@localhost/howdah"
+        )
+    command: Any = getattr(context.config.cmd_opts, "cmd", None)
+    name = command[0].__name__ if command else ""
+    migrate.apply_blocking(dsn, _run, changes=name in {"upgrade", "downgrade", "stamp"})
 
-    def work(connection: Connection, driver: Any) -> None:
-        del driver
-        run(connection)
 
-    asyncio.run(migrate._with_connection(migrate.database_url(), work))
-
-
-given = context.config.attributes.get("connection")
-if given is not None:
-    run(given)
+_given: Connection | None = context.config.attributes.get("connection")
+if _given is not None:
+    _run(_given)
 else:
-    run_from_command_line()
+    _run_for_command_line()

@@ -1,4 +1,4 @@
-"""${message}"""
+"""${message}."""
 
 from alembic import op
 
@@ -9,8 +9,8 @@ depends_on = ${repr(depends_on)}
 
 
 def upgrade() -> None:
-    ${upgrades if upgrades else "raise AssertionError('write the upgrade')"}
+    ${upgrades if upgrades else "op.execute(\"\"\"\"\"\")"}
 
 
 def downgrade() -> None:
-    ${downgrades if downgrades else "raise AssertionError('write the downgrade')"}
+    ${downgrades if downgrades else "op.execute(\"\"\"\"\"\")"}

@@ -6,7 +6,6 @@ few indexes. An invocation is in exactly one of `live`, `inbox` and `outcome`.
 """
 
 from alembic import op
-from howdah.migrate import split_statements
 
 revision = "0001"
 down_revision = None
@@ -277,11 +276,9 @@ end $$;
 
 def upgrade() -> None:
     """Create the tables, their constraints and indexes."""
-    for statement in split_statements(UPGRADE):
-        op.execute(statement)
+    op.execute(UPGRADE)
 
 
 def downgrade() -> None:
     """Remove both schemas with all that they hold."""
-    for statement in split_statements(DOWNGRADE):
-        op.execute(statement)
+    op.execute(DOWNGRADE)

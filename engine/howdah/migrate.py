@@ -1,212 +1,158 @@
-"""Brings a database's schema to this version: Alembic revisions, then functions and views.
+"""Brings a database's schema to this release: Alembic's revisions, then functions, then views.
 
-Everything happens in one transaction under one advisory lock, so that two migrators at once are
-safe and one that is killed half way leaves nothing behind. Tables come from revisions; functions
-and views are whole files, installed anew each time. Only the schemas `howdah` and `howdah_core`
-are touched.
+Everything happens in one transaction under one advisory lock, so that a database is never between
+two releases and any number of migrators may start together. Tables and indexes are Alembic's;
+functions and views are installed whole from `sql/` after them. What was installed is written on the
+schema as a comment, so that `is_current` costs one query and a second `upgrade` changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, pool
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from howdah.errors import InvalidOption, SchemaOutdated, StoreError, StoreUnavailable
 from howdah.resources import alembic_dir, sql_files
 
-LOCK = 0x686F77646168
-"""The advisory lock of migrators."""
-SERVER_VERSION_MIN = 150000
-VERSION_SCHEMA = "howdah_core"
-ATTEMPTS_MAX = 10
-RETRY_SECONDS = 0.5
+CONTEXT_OPTIONS: Final[dict[str, Any]] = {
+    "version_table": "alembic_version",
+    "version_table_schema": "howdah_core",
+    "transaction_per_migration": False,
+}
+"""What `alembic/env.py` passes to Alembic; one place, because `current` needs it as well."""
 
-_DROP_INSTALLED = """
+LOCK_TIMEOUT_MS: Final = 2_000
+"""How long one try waits for a lock. Longer would stall traffic that queues behind the migration."""
+
+LOCK_TRIES: Final = 30
+"""How many tries are made before giving up: about a minute of waiting behind long transactions."""
+
+_ADVISORY_LOCK: Final = 0x686F77646168  # "howdah"; every migrator takes it first
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_DEADLOCK_DETECTED: Final = "40P01"
+_CONNECT_TIMEOUT_S: Final = 10.0
+_SERVER_MAJOR_MIN: Final = 15
+
+# The first of these is what opens the transaction: scripts join it, and cannot open one themselves.
+_PREPARE = (
+    f"set local lock_timeout = '{LOCK_TIMEOUT_MS}ms'",
+    "set local search_path = pg_catalog, pg_temp",
+    f"select pg_advisory_xact_lock({_ADVISORY_LOCK})",
+)
+
+_CREATE_SCHEMAS = """
+create schema if not exists howdah_core;
+create schema if not exists howdah;
+"""
+
+_DROP_SCHEMAS = """
+drop schema if exists howdah cascade;
+drop schema if exists howdah_core cascade;
+"""
+
+# Objects of other people that would go with ours. They are named rather than dropped.
+_DEPENDENTS = """
+select distinct case d.classid
+    when 'pg_rewrite'::regclass then (select ev_class::regclass::text from pg_rewrite where oid = d.objid)
+    else d.objid::regprocedure::text end
+from pg_depend d
+where d.deptype = 'n'
+  and ((d.refclassid = 'pg_class'::regclass and d.refobjid in (
+        select oid from pg_class where relkind in ('v', 'm')
+          and relnamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core'))))
+    or (d.refclassid = 'pg_proc'::regclass and d.refobjid in (
+        select oid from pg_proc
+         where pronamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core')))))
+  and case d.classid
+      when 'pg_rewrite'::regclass then
+        (select c.relnamespace from pg_rewrite r join pg_class c on c.oid = r.ev_class where r.oid = d.objid)
+      when 'pg_proc'::regclass then (select pronamespace from pg_proc where oid = d.objid)
+      end not in (to_regnamespace('howdah'), to_regnamespace('howdah_core'))
+order by 1
+"""
+
+_DROP_ROUTINES_AND_VIEWS = """
 do $$
-declare r record;
+declare
+  v_name text;
 begin
-  for r in select c.oid::regclass as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-            where n.nspname = 'howdah' and c.relkind = 'v' loop
-    execute format('drop view if exists %s cascade', r.name);
+  for v_name in
+    select oid::regclass::text from pg_class
+     where relkind = 'v'
+       and relnamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core'))
+  loop
+    execute 'drop view if exists ' || v_name || ' cascade';
   end loop;
-  for r in select p.oid::regprocedure as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-            where n.nspname in ('howdah', 'howdah_core') loop
-    execute format('drop function if exists %s cascade', r.name);
+  for v_name in
+    select oid::regprocedure::text from pg_proc
+     where pronamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core'))
+  loop
+    execute 'drop routine if exists ' || v_name || ' cascade';
   end loop;
-end $$;
+end $$
+"""
+
+# What the owner has allowed others to do with the views and functions, as statements: a drop
+# forgets it, and whoever granted it expects it to outlive an upgrade.
+_GRANTS = """
+select format('grant %s on %s to %s%s', a.privilege_type, c.oid::regclass,
+              case a.grantee when 0 then 'public' else a.grantee::regrole::text end,
+              case when a.is_grantable then ' with grant option' else '' end),
+       c.oid::regclass::text, null
+from pg_class c, aclexplode(c.relacl) a
+where c.relkind = 'v' and a.grantee <> c.relowner
+  and c.relnamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core'))
+union all
+select format('grant %s on routine %s to %s%s', a.privilege_type, p.oid::regprocedure,
+              case a.grantee when 0 then 'public' else a.grantee::regrole::text end,
+              case when a.is_grantable then ' with grant option' else '' end),
+       null, p.oid::regprocedure::text
+from pg_proc p, aclexplode(p.proacl) a
+where a.grantee <> p.proowner
+  and p.pronamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core'))
 """
 
 
-def _config(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(alembic_dir()))
-    config.attributes["connection"] = connection
-    return config
-
-
-def head() -> str:
-    """The newest revision that this version of howdah has."""
-    found = ScriptDirectory.from_config(_config()).get_current_head()
-    assert found is not None
-    return found
-
-
-def digest() -> str:
-    """A digest of everything that a migration installs besides tables."""
-    texts = [text for folder in ("functions", "views") for _, text in sql_files(folder)]
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
-
-
-def _connect_arguments(dsn: str) -> str:
-    if not dsn.startswith(("postgresql://", "postgres://")):
-        raise InvalidOption(
-            name="HOWDAH_DATABASE_URL", problem="is not a Postgres URL",
-            hint="Write postgresql://user:password@host:port/database.",
-        )  # fmt: skip
-    try:
-        urlsplit(dsn)
-    except ValueError as error:
-        raise InvalidOption(name="HOWDAH_DATABASE_URL", problem=f"can't be read: {error}") from error
-    return dsn
-
-
-async def _with_connection(dsn: str, work: Any) -> None:
-    url = _connect_arguments(dsn)
-
-    async def connect() -> asyncpg.Connection[Any]:
-        # Lock waits end soon and are tried again: a migration never hangs behind traffic, and
-        # traffic never hangs behind it.
-        return await asyncpg.connect(
-            url, statement_cache_size=0,
-            server_settings={"application_name": "howdah migrate", "lock_timeout": "2s"},
-        )  # fmt: skip
-
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=connect, poolclass=pool.NullPool
-    )
-    try:
-        async with engine.begin() as connection:
-            raw = await connection.get_raw_connection()
-            driver: Any = raw.driver_connection
-            version = driver.get_server_version()
-            if version.major * 10000 < SERVER_VERSION_MIN:
-                raise StoreError(
-                    f"Postgres {version.major} is too old: howdah needs Postgres 15 or newer."
-                )
-            await connection.run_sync(work, driver)
-    except (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError) as error:
-        raise StoreUnavailable(doing="migrating") from error
-    finally:
-        await engine.dispose()
-
-
-def migrate_within(connection: Connection, revision: str, *, down: bool) -> None:
-    """Run revisions and installation inside the caller's transaction (alembic/env.py as well)."""
-    config = _config(connection)
-    if down:
-        command.downgrade(config, revision)
-    else:
-        command.upgrade(config, revision)
-
-
-async def _migrate(dsn: str, revision: str, *, down: bool) -> None:
-    def work(connection: Connection, driver: Any) -> None:
-        del driver
-        migrate_within(connection, revision, down=down)
-
-    for attempt in range(1, ATTEMPTS_MAX + 1):
-        try:
-            await _with_connection(dsn, work)
-            return
-        except Exception as error:
-            if attempt == ATTEMPTS_MAX or not _is_lock_timeout(error):
-                raise
-            await asyncio.sleep(RETRY_SECONDS)
-
-
-def _is_lock_timeout(error: BaseException) -> bool:
-    seen: BaseException | None = error
-    while seen is not None:
-        if getattr(seen, "sqlstate", None) in ("55P03", "40P01"):
-            return True
-        seen = seen.__cause__ or getattr(seen, "orig", None)
-    return False
-
-
-def install(connection: Connection) -> None:
-    """Install functions and views anew, in the connection's transaction."""
-    for statement in installation():
-        connection.exec_driver_sql(statement)
-
-
-def installation() -> list[str]:
-    """The statements that `install` runs, in order."""
-    statements = [_DROP_INSTALLED]
-    for folder in ("functions", "views"):
-        for _, text in sql_files(folder):
-            statements += split_statements(text)
-    statements.append(f"comment on schema howdah_core is 'howdah {digest()}'")
-    return statements
-
-
-def split_statements(text: str) -> list[str]:
-    """Split a file into statements, minding quotes, dollar quotes and comments."""
-    statements: list[str] = []
-    start = position = 0
-    while position < len(text):
-        character = text[position]
-        if text.startswith("--", position):
-            end = text.find("\n", position)
-            position = len(text) if end < 0 else end
-        elif character == "'":
-            position = text.index("'", position + 1)
-        elif character == "$":
-            end = text.find("$", position + 1)
-            tag = text[position : end + 1]
-            if end > 0 and tag[1:-1].replace("_", "").isalnum() or tag == "$$":
-                position = text.index(tag, end + 1) + len(tag) - 1
-        elif character == ";":
-            statements.append(text[start:position].strip())
-            start = position + 1
-        position += 1
-    statements.append(text[start:].strip())
-    return [statement for statement in statements if _says_something(statement)]
-
-
-def _says_something(statement: str) -> bool:
-    return any(
-        line.strip() and not line.strip().startswith("--") for line in statement.splitlines()
-    )
-
-
 async def upgrade(dsn: str, revision: str = "head") -> None:
-    """Bring the schema to `revision` and install functions and views.
+    """Bring the database to a revision, and to this release's functions and views.
+
+    Does nothing, and waits for no lock, if the database is already there.
 
     Raises:
-        StoreUnavailable: the database does not answer.
-        StoreError: it is older than Postgres 15.
+        InvalidOption: The address is not a Postgres URL.
+        StoreUnavailable: The database cannot be reached.
+        StoreError: Postgres refused, is too old, or locks were held for too long.
     """
-    await _migrate(dsn, revision, down=False)
+    if revision == "head" and await is_current(dsn):
+        return
+    await apply(dsn, lambda connection: command.upgrade(_config(connection), revision))
 
 
 async def downgrade(dsn: str, revision: str = "base") -> None:
-    """Go back to `revision`; 'base' removes everything that howdah ever stored."""
-    await _migrate(dsn, revision, down=True)
+    """Take the database back to a revision; "base" removes everything, data included.
+
+    Views and functions belong to a release, so none are left: migrating with the older release
+    installs its own.
+    """
+    await apply(dsn, lambda connection: command.downgrade(_config(connection), revision))
 
 
 async def current(dsn: str) -> str | None:
-    """The revision that the database is at, or None."""
-    connection = await asyncpg.connect(_connect_arguments(dsn))
+    """Return the revision of the database's tables, or None if howdah was never installed."""
+    connection = await _connect(dsn)
     try:
         if await connection.fetchval("select to_regclass('howdah_core.alembic_version')") is None:
             return None
@@ -219,31 +165,175 @@ async def current(dsn: str) -> str | None:
 
 
 async def is_current(dsn: str) -> bool:
-    """Whether tables, functions and views are those of this version."""
-    if await current(dsn) != head():
-        return False
-    connection = await asyncpg.connect(_connect_arguments(dsn))
+    """Tell whether tables, functions and views are exactly this release's."""
+    connection = await _connect(dsn)
     try:
-        comment = await connection.fetchval(
-            "select obj_description(to_regnamespace('howdah_core'), 'pg_namespace')"
+        found = await connection.fetchval(
+            "select obj_description(to_regnamespace('howdah_core')::oid, 'pg_namespace')"
         )
-        return bool(comment == f"howdah {digest()}")
     finally:
         await connection.close()
+    return bool(found == signature())
 
 
 async def require_current(dsn: str) -> None:
-    """Raise `SchemaOutdated` unless the schema is this version's."""
+    """Raise `SchemaOutdated` unless the schema is exactly this release's."""
     if not await is_current(dsn):
         raise SchemaOutdated(found=await current(dsn), expected=head())
 
 
-def database_url() -> str:
-    """The URL in `HOWDAH_DATABASE_URL`. Raises `InvalidOption`."""
-    url = os.environ.get("HOWDAH_DATABASE_URL")
-    if not url:
+@cache
+def head() -> str:
+    """Return the newest revision that this release has."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    if found is None:
+        raise RuntimeError(f"howdah is installed without its migrations: none in {alembic_dir()}")
+    return found
+
+
+@cache
+def signature() -> str:
+    """Return the name of this release's schema: head revision and digest of the SQL files."""
+    digest = hashlib.sha256()
+    for name, text in [*sql_files("functions"), *sql_files("views")]:
+        digest.update(f"{name}\0{text}\0".encode())
+    return f"howdah schema {head()} {digest.hexdigest()}"
+
+
+async def apply(dsn: str, run: Callable[[Connection], None], *, changes: bool = True) -> None:
+    """Run Alembic inside the transaction that also replaces functions and views.
+
+    Args:
+        dsn: The database.
+        run: Runs Alembic's migrations on the connection it is given.
+        changes: False if `run` only reads (`alembic current`), so that nothing is replaced.
+    """
+    for left in reversed(range(LOCK_TRIES)):
+        engine = _engine(dsn)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(_migrate if changes else _read, run)
+            return
+        except (DBAPIError, asyncpg.PostgresError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            sqlstate = getattr(cause, "sqlstate", None)
+            if sqlstate not in {_LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED}:
+                raise StoreError(
+                    f"Postgres refused the migration: {cause}.",
+                    hint="Nothing was changed: a migration is one transaction.",
+                ) from error
+            if not left:
+                raise StoreError(
+                    "The migration could not lock a table: another transaction holds it.",
+                    hint="Look for long transactions in pg_stat_activity, end them, try again.",
+                ) from error
+        finally:
+            await engine.dispose()
+        await asyncio.sleep(0.2)  # whoever queued behind the migration goes first
+
+
+def apply_blocking(dsn: str, run: Callable[[Connection], None], *, changes: bool) -> None:
+    """Do as `apply` does, from code that has no event loop: Alembic's command line."""
+    asyncio.run(apply(dsn, run, changes=changes))
+
+
+def _read(connection: Connection, run: Callable[[Connection], None]) -> None:
+    connection.exec_driver_sql("set local lock_timeout = '2s'")
+    run(connection)
+
+
+def _migrate(connection: Connection, run: Callable[[Connection], None]) -> None:
+    for statement in _PREPARE:
+        connection.exec_driver_sql(statement)
+    _refuse_dependents(connection)
+    grants = connection.exec_driver_sql(_GRANTS).all()
+    connection.exec_driver_sql(_DROP_ROUTINES_AND_VIEWS)
+    connection.exec_driver_sql(_CREATE_SCHEMAS)
+    run(connection)
+    reached = MigrationContext.configure(connection, opts=CONTEXT_OPTIONS).get_current_revision()
+    if reached == head():
+        for _, text in [*sql_files("functions"), *sql_files("views")]:
+            connection.exec_driver_sql(text)
+        for statement, view, routine in grants:
+            _grant_again(connection, statement, view, routine)
+        connection.exec_driver_sql(f"comment on schema howdah_core is '{signature()}'")
+    elif reached is None:
+        connection.exec_driver_sql(_DROP_SCHEMAS)
+    else:
+        connection.exec_driver_sql("comment on schema howdah_core is null")
+
+
+def _refuse_dependents(connection: Connection) -> None:
+    others = connection.exec_driver_sql(_DEPENDENTS).scalars().all()
+    if others:
+        raise StoreError(
+            f"Objects outside howdah's schemas depend on its views: {', '.join(others)}.",
+            hint="Drop them, migrate, and create them again: views are replaced by a migration.",
+        )
+
+
+def _grant_again(
+    connection: Connection, statement: str, view: str | None, routine: str | None
+) -> None:
+    probe = "select to_regclass($1)" if view is not None else "select to_regprocedure($1)"
+    if connection.exec_driver_sql(probe, (view or routine,)).scalar() is not None:
+        connection.exec_driver_sql(statement)
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(alembic_dir()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+async def _connect(dsn: str) -> asyncpg.Connection[Any]:
+    if not dsn.startswith(("postgresql://", "postgres://")):
         raise InvalidOption(
-            name="HOWDAH_DATABASE_URL", problem="is not set",
-            hint="Set it to postgresql://user:password@host:port/database.",
-        )  # fmt: skip
-    return url
+            name="database_url",
+            problem="is not a Postgres URL",
+            hint="Write postgresql://user:password@host:port/database.",
+        )
+    try:
+        connection = await asyncpg.connect(
+            dsn,
+            timeout=_CONNECT_TIMEOUT_S,
+            server_settings={"application_name": "howdah migrate"},
+        )
+    except (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
+        raise StoreUnavailable(doing="connecting to migrate it") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise StoreError(
+            f"The database refused the connection: {error}.",
+            hint="Check user, password and database name in the URL.",
+        ) from error
+    major = connection.get_server_version().major
+    if major < _SERVER_MAJOR_MIN:
+        await connection.close()
+        raise StoreError(
+            f"The server is Postgres {major}, but howdah needs {_SERVER_MAJOR_MIN} or newer.",
+            hint="Upgrade the server, or point the URL at a newer one.",
+        )
+    return connection
+
+
+def _engine(dsn: str) -> AsyncEngine:
+    """Return a SQLAlchemy engine over asyncpg, which can also run files of several statements."""
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: _connect(dsn), poolclass=NullPool
+    )
+    event.listen(engine.sync_engine, "do_execute", _run_script)
+    return engine
+
+
+def _run_script(_cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+    """Send a text of several statements by the simple protocol: a prepared one may hold only one.
+
+    SQLAlchemy opens the transaction at its own first statement, hence the order in `_migrate`.
+    """
+    if parameters or ";" not in statement.strip().rstrip(";"):
+        return False
+    connection = context.root_connection.connection.dbapi_connection
+    connection.run_async(lambda raw: raw.execute(statement))
+    return True
