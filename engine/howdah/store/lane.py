@@ -399,7 +399,8 @@ class Lane:
         runs_here = (
             is_new and new.is_granted and (not new.is_exclusive or new.id in granted)
         )
-        if new.is_granted and not runs_here:
+        if new.is_granted:
+            # An attempt that begins below takes the slot over.
             owner.release_slots(1)
         if new.accepted is not None and not new.accepted.done():
             new.accepted.set_result(new)

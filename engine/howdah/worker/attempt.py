@@ -33,7 +33,7 @@ from howdah.handler import Handler
 from howdah.ids import uuid7
 from howdah.machine.entries import Entry, Kind
 from howdah.machine.machine import Machine
-from howdah.retry import RunOptions, delay_after, run_delay_after
+from howdah.retry import InvocationRetryPolicy, RetryPolicy, RunOptions, delay_after
 from howdah.serde import Serde
 from howdah.store.registry import HandlerRow
 from howdah.store.units import Final, Mail, NewInvocation, Outcome, Record, Unit
@@ -114,9 +114,8 @@ class Attempt:
 
     def begin(self) -> None:
         """Start executing the handler."""
-        policy = self.handler.options.invocation_retry_policy
-        attempts_max = policy.max_attempts if policy is not None else None
-        if attempts_max is not None and self.record.attempts > max(attempts_max, 1):
+        attempts = self.record.attempts
+        if attempts > 1 and attempts > (self._policy().max_attempts or attempts):
             self._give_up(
                 TerminalError(
                     f"the process ended during {self.record.attempts - 1} attempts in a row"
@@ -125,6 +124,9 @@ class Attempt:
             )
             return
         self._task = asyncio.get_running_loop().create_task(self._main())
+
+    def _policy(self) -> RetryPolicy:
+        return (self.handler.options.invocation_retry_policy or InvocationRetryPolicy()).resolve()
 
     async def _main(self) -> None:
         from howdah.worker.local import LocalContext
@@ -439,6 +441,7 @@ class Attempt:
         value: bytes | None = None
         detail: str | None = None
         attempt, started = 0, monotonic()
+        policy = options.retry_policy()
         try:
             while True:
                 attempt += 1
@@ -462,12 +465,11 @@ class Attempt:
                 except Interrupt:
                     return
                 except Exception as error:
-                    if not _is_limited(options):
+                    if policy is None:
                         self._fail(error, name)
                         return
-                    delay = run_delay_after(
-                        options, attempt, timedelta(seconds=monotonic() - started)
-                    )
+                    elapsed = timedelta(seconds=monotonic() - started)
+                    delay = delay_after(policy, attempt, self.engine.jitter(), elapsed=elapsed)
                     if delay is None:
                         detail = failure_detail(500, f"step {name!r} failed: {error}", None)
                         break
@@ -641,7 +643,6 @@ class Attempt:
         self._give_back_failed(error, step)
 
     def _give_back_failed(self, error: BaseException, step: str | None) -> None:
-        policy = self.handler.options.invocation_retry_policy
         stack = "".join(traceback.format_exception(error))[-STACKTRACE_CHARACTERS_MAX:]
         failure: dict[str, Any] = {
             "code": getattr(error, "status_code", 500),
@@ -657,7 +658,7 @@ class Attempt:
         if isinstance(error, RetryableError) and error.retry_after is not None:
             delay = error.retry_after
         else:
-            delay = delay_after(policy, self.record.attempts, self.engine.jitter())
+            delay = delay_after(self._policy(), self.record.attempts, self.engine.jitter())
         if delay is None:
             self._give_up(error, text)
             return
@@ -669,12 +670,11 @@ class Attempt:
 
     def _give_up(self, error: BaseException, failure: str) -> None:
         """Retries are exhausted: pause, or kill, as the policy says."""
-        policy = self.handler.options.invocation_retry_policy
         if not failure:
             failure = failure_detail(500, str(error), None)
         self._stop_code()
         unit = self.pending()
-        if policy is not None and policy.on_max_attempts == "kill":
+        if self._policy().on_max_attempts == "kill":
             message = f"{type(error).__name__}: {error}".replace("\x00", "\ufffd")
             outcome = Outcome(self.id, "killed", b"", 500, message, None, None, self.row.no)
             self._complete(unit, outcome)
@@ -740,13 +740,4 @@ def _only_runs(unit: Unit) -> bool:
         and unit.final is None
         and all(entry.kind == Kind.RUN for entry in unit.entries)
     )
-
-
-def _is_limited(options: RunOptions[Any]) -> bool:
-    return (
-        options.max_attempts is not None
-        or options.max_duration is not None
-        or options.max_retry_duration is not None
-    )
-
 

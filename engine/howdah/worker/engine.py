@@ -591,7 +591,7 @@ class Engine:
             try:
                 pause = await step()
             except (StoreUnavailable, asyncpg.PostgresError) as error:
-                logger.debug("a poll failed", extra={"error": str(error)})
+                logger.warning("a poll failed", extra={"error": str(error)}, exc_info=True)
                 pause = self.options.poll_interval.total_seconds()
 
     def _pause_until(self, next_at: datetime | None) -> float:
