@@ -41,7 +41,12 @@ class Problem(Exception):
     """
 
     def __init__(
-        self, status: int, message: str, *, source: Source = "ingress", headers: Sequence[Header] = ()
+        self,
+        status: int,
+        message: str,
+        *,
+        source: Source = "ingress",
+        headers: Sequence[Header] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -127,8 +132,7 @@ def bad_service_path() -> Problem:
     """400 for a path that names a service but not what to call."""
     return Problem(
         400,
-        "bad path, expected either /:service-name/:handler"
-        " or /:object-name/:object-key/:handler",
+        "bad path, expected either /:service-name/:handler or /:object-name/:object-key/:handler",
     )
 
 

@@ -19,13 +19,14 @@ from howdah_api.ingress.bodies import BodyTooLarge, Intake
 from howdah_api.ingress.calls import Calls
 from howdah_api.ingress.cors import cors_headers, preflight
 from howdah_api.ingress.heads import Head, read_head
-from howdah_api.ingress.paths import bad_path, split_path
+from howdah_api.ingress.paths import split_path
 from howdah_api.ingress.results import Results
 from howdah_api.ingress.waits import Waits
 from howdah_api.problems import (
     ClientLeft,
     Problem,
     Reply,
+    bad_path,
     overloaded,
     too_large,
     unavailable,

@@ -12,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from howdah.options import Options
-from howdah.worker.engine import Engine, HandlerRow, Outcome, ServiceRow, Submission
+from howdah.store.registry import HandlerRow, ServiceRow
+from howdah.store.units import Outcome
+from howdah.worker.engine import Engine, Submission
 from howdah_api.ingress.bodies import Intake
 from howdah_api.ingress.content import validate_input
 from howdah_api.ingress.delays import parse_delay, query_parameter, refuse_delay
@@ -73,9 +75,7 @@ class Calls:
             StoreUnavailable: the database cannot be reached.
         """
         service = self._registry.service(segments[0]) or await self.find_service(segments[0])
-        target = parse_target(
-            segments[1:], is_keyed=service.kind != "service", is_send=is_send
-        )
+        target = parse_target(segments[1:], is_keyed=service.kind != "service", is_send=is_send)
         if method not in METHODS:
             raise method_not_allowed(*METHODS)
         handler = service.handlers.get(target.handler) or await self.find_handler(

@@ -53,6 +53,4 @@ def parse_delay(query_string: bytes, delay_max: timedelta) -> timedelta | None:
 
 
 def _bad_delay(reason: str) -> Problem:
-    return Problem(
-        400, f"bad delay query parameter, must be a ISO8601 duration: {reason}"
-    )
+    return Problem(400, f"bad delay query parameter, must be a ISO8601 duration: {reason}")

@@ -15,9 +15,7 @@ from howdah_api.problems import Problem
 INGRESS_PATH: Final = "x-restate-ingress-path"
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 1024
 
-_WITHHELD: Final = frozenset(
-    {"connection", "host", "idempotency-key", "idempotency-expires"}
-)
+_WITHHELD: Final = frozenset({"connection", "host", "idempotency-key", "idempotency-expires"})
 # Read here as well as (mostly) passed on. A look-up is cheaper than a chain of comparisons.
 _NOTED: Final = frozenset(
     {

@@ -53,9 +53,7 @@ def _without_authority(text: str) -> str:
     return "/" + rest.partition("/")[2]
 
 
-def parse_target(
-    segments: Sequence[str], *, is_keyed: bool, is_send: bool | None = None
-) -> Target:
+def parse_target(segments: Sequence[str], *, is_keyed: bool, is_send: bool | None = None) -> Target:
     """Read `[key/]handler[/send]` from the segments after the service name.
 
     Args:

@@ -116,7 +116,12 @@ class Results:
         service = await self._calls.find_service(path[0])
         target = parse_target(path[1:], is_keyed=service.kind != "service", is_send=False)
         return await self._idempotent(
-            verb, path[0], target.key, target.handler, idempotency_key, intake
+            verb,
+            path[0],
+            key=target.key,
+            handler_name=target.handler,
+            idempotency_key=idempotency_key,
+            intake=intake,
         )
 
     async def _by_body(self, verb: str, intake: Intake) -> Reply:
@@ -137,7 +142,12 @@ class Results:
         if (service.kind != "service") != bool(target.key):
             raise bad_service_path()
         return await self._idempotent(
-            verb, target.service, target.key, target.handler, target.idempotency_key, intake
+            verb,
+            target.service,
+            key=target.key,
+            handler_name=target.handler,
+            idempotency_key=target.idempotency_key,
+            intake=intake,
         )
 
     async def _workflow(self, name: str, key: str) -> Reply:
@@ -148,6 +158,7 @@ class Results:
         self,
         verb: str,
         service: str,
+        *,
         key: str | None,
         handler_name: str,
         idempotency_key: str,
@@ -178,7 +189,8 @@ class Results:
                 outcome = await self._waits.outcome(invocation_id, waiting, intake)
         except NotFound as error:
             raise _unknown(verb, id_text) from error
-        handler = self._engine.registry.handlers.get(outcome.handler_no)
+        handlers = self._engine.registry.handlers
+        handler = None if outcome.handler_no is None else handlers.get(outcome.handler_no)
         content_type = handler.output_content_type if handler is not None else None
         return outcome_reply(outcome, content_type=content_type, is_stored=True)
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from typing import Final
 from uuid import UUID
 
-from howdah.worker.engine import Outcome
+from howdah.store.units import Outcome
 from howdah_api.ingress.bodies import Intake
 from howdah_api.problems import ClientLeft, unavailable
 
@@ -93,7 +93,6 @@ class _Watch:
 def _stopping(invocation_id: UUID) -> Exception:
     text = str(invocation_id)
     return unavailable(
-        "the server is stopping; the invocation goes on. Ask again at"
-        f" /restate/attach/{text}",
+        f"the server is stopping; the invocation goes on. Ask again at /restate/attach/{text}",
         headers=[(b"x-restate-id", text.encode())],
     )

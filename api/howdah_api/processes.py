@@ -1,0 +1,148 @@
+"""Several serving processes behind the same ports.
+
+The parent owns the sockets (and the embedded Postgres); the children inherit them and do the work.
+A child that dies is started again, after a pause that grows. A parent that dies is noticed through
+a pipe, and its children drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from time import monotonic
+
+from howdah.options import Options, format_value, knob_of
+from howdah_api.serve import Listeners, Stopping
+
+logger = logging.getLogger(__name__)
+
+RESTART_SECONDS_MIN = 0.2
+RESTART_SECONDS_MAX = 10.0
+HEALTHY_SECONDS = 30.0  # after this long the next restart is quick again
+USAGE_EXIT_CODE = 2
+
+
+def environment_of(options: Options, base: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which a child reads these very options."""
+    environment = dict(base)
+    for option in fields(Options):
+        knob = knob_of(option)
+        value = getattr(options, option.name)
+        environment.pop(knob.env, None)
+        if value is not None:
+            environment[knob.env] = format_value(value, knob.unit)
+    return environment
+
+
+class Child:
+    """One serving process, started again for as long as the parent runs."""
+
+    def __init__(
+        self,
+        number: int,
+        targets: Sequence[str],
+        environment: Mapping[str, str],
+        listeners: Listeners,
+        parent_fd: int,
+    ) -> None:
+        self.number = number
+        self._targets = targets
+        self._environment = environment
+        self._listeners = listeners
+        self._parent_fd = parent_fd
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def run(self, stopping: Stopping) -> int:
+        """Keep it running until asked to stop.
+
+        Returns:
+            Its last exit code; 2 when it could not start because of what the user asked for.
+        """
+        pause = RESTART_SECONDS_MIN
+        while True:
+            begun = monotonic()
+            self._process = await self._start()
+            code = await self._process.wait()
+            self._process = None
+            if stopping.asked.is_set() or code == USAGE_EXIT_CODE:
+                return code
+            if monotonic() - begun > HEALTHY_SECONDS:
+                pause = RESTART_SECONDS_MIN
+            facts = {"process": self.number, "exit_code": code, "pause_seconds": pause}
+            logger.error("process died and is started again", extra=facts)
+            try:
+                await asyncio.wait_for(stopping.asked.wait(), pause)
+            except TimeoutError:
+                pause = min(pause * 2, RESTART_SECONDS_MAX)
+            else:
+                return 0
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process, if there is one."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        command = [sys.executable, "-m", "howdah_api", "serve-child", str(self._parent_fd)]
+        passed = [self._parent_fd]
+        for flag, sock in (
+            ("--ingress-fd", self._listeners.ingress),
+            ("--admin-fd", self._listeners.admin),
+        ):
+            if sock is not None:
+                command += [flag, str(sock.fileno())]
+                passed.append(sock.fileno())
+        # A session of its own: Ctrl-C reaches the parent only, which then asks each child once.
+        return await asyncio.create_subprocess_exec(
+            *command,
+            "--",
+            *self._targets,
+            env=dict(self._environment),
+            pass_fds=passed,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+async def serve_processes(
+    *,
+    dsn: str,
+    options: Options,
+    targets: Sequence[str],
+    listeners: Listeners,
+    stopping: Stopping,
+) -> int:
+    """Run `options.processes` children until asked to stop; return the exit code."""
+    environment = environment_of(options, os.environ)
+    environment["HOWDAH_DATABASE_URL"] = dsn
+    environment["HOWDAH_PROCESSES"] = "1"
+    reading, writing = os.pipe()  # nobody writes: its end of file is the parent's
+    children = [
+        Child(number, targets, environment, listeners, reading)
+        for number in range(1, options.processes + 1)
+    ]
+    stopping.before_exit = lambda: _signal_all(children, signal.SIGKILL)
+    tasks = [asyncio.ensure_future(child.run(stopping)) for child in children]
+    asked = asyncio.ensure_future(stopping.asked.wait())
+    try:
+        await asyncio.wait([asked, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        stopping.asked.set()
+        _signal_all(children, signal.SIGTERM)
+        codes = await asyncio.gather(*tasks)
+        return max(codes) if USAGE_EXIT_CODE in codes else 0
+    finally:
+        asked.cancel()
+        _signal_all(children, signal.SIGKILL)
+        os.close(reading)
+        os.close(writing)
+
+
+def _signal_all(children: Sequence[Child], number: int) -> None:
+    for child in children:
+        child.signal(number)

@@ -1,0 +1,78 @@
+"""`howdah invoke`: one request to a running ingress, and its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from howdah.errors import UsageError
+
+CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the ingress said."""
+
+    status: int
+    body: bytes
+    invocation_id: str | None
+
+
+def invoke(
+    ingress: str,
+    path: str,
+    body: str | None,
+    *,
+    is_send: bool,
+    delay: str | None,
+    idempotency_key: str | None,
+) -> Answer:
+    """Call or send, and wait for the answer for as long as it takes.
+
+    Args:
+        ingress: `http://HOST:PORT`, or `HOST:PORT`.
+        path: `Service/handler` or `Object/key/handler`; sent as it is, but for characters that no
+            URL holds.
+        body: Sent as JSON when it is JSON, otherwise as plain bytes; None sends no body.
+        is_send: Do not wait for the invocation's result.
+        delay: For sends, such as `10s`.
+        idempotency_key: Two requests with the same one are one invocation.
+
+    Raises:
+        UsageError: nothing answers there.
+    """
+    base = ingress if "://" in ingress else f"http://{ingress}"
+    url = f"{base.rstrip('/')}/{quote(path.strip('/'), safe='/%:@!$&()*+,;=~.-_')}"
+    headers = {}
+    if idempotency_key is not None:
+        headers["idempotency-key"] = idempotency_key
+    if body is not None:
+        headers["content-type"] = _content_type(body)
+    timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
+    try:
+        response = httpx.post(
+            f"{url}/send" if is_send else url,
+            content=None if body is None else body.encode(),
+            headers=headers,
+            params={"delay": delay} if delay is not None else None,
+            timeout=timeout,
+            trust_env=False,
+        )
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise UsageError(
+            f"Nothing answers at {base}: {error}.",
+            hint="Is `howdah serve` running? Give its address with --ingress.",
+        ) from error
+    return Answer(response.status_code, response.content, response.headers.get("x-restate-id"))
+
+
+def _content_type(body: str) -> str:
+    try:
+        msgspec.json.decode(body.encode())
+    except (msgspec.MsgspecError, RecursionError):
+        return "application/octet-stream"
+    return "application/json"
