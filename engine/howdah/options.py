@@ -13,11 +13,9 @@ from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from howdah.errors import InvalidOption, OutOfBounds, UsageError
-
-T = TypeVar("T")
 
 ENV_PREFIX = "HOWDAH_"
 ENV_PREFIX_OF_TESTS = "HOWDAH_TEST_"
@@ -264,8 +262,7 @@ def format_value(value: object, unit: str = "") -> str:
     return str(value)
 
 
-def _option(
-    default: T,
+def _knob(
     env: str,
     flag: str | None,
     unit: str,
@@ -274,27 +271,22 @@ def _option(
     parse: Callable[[str], Any],
     low: Any = None,
     high: Any = None,
-) -> T:
-    knob = Knob(env, flag, unit, meaning, parse, low, high)
-    return cast(T, field(default=default, metadata={"knob": knob}))
+) -> dict[str, Knob]:
+    return {"knob": Knob(env, flag, unit, meaning, parse, low, high)}
 
 
-def _duration(
-    default: timedelta, env: str, meaning: str, *, low: timedelta, high: timedelta
-) -> timedelta:
-    return _option(
-        default, env, None, "duration", meaning, parse=parse_duration, low=low, high=high
-    )
+def _duration(env: str, meaning: str, *, low: timedelta, high: timedelta) -> dict[str, Knob]:
+    return _knob(env, None, "duration", meaning, parse=parse_duration, low=low, high=high)
 
 
 def _count(
-    default: int, env: str, meaning: str, *, low: int, high: int, flag: str | None = None
-) -> int:
-    return _option(default, env, flag, "count", meaning, parse=_parse_count, low=low, high=high)
+    env: str, meaning: str, *, low: int, high: int, flag: str | None = None
+) -> dict[str, Knob]:
+    return _knob(env, flag, "count", meaning, parse=_parse_count, low=low, high=high)
 
 
-def _size(default: int, env: str, meaning: str, *, low: int, high: int) -> int:
-    return _option(default, env, None, "bytes", meaning, parse=parse_size, low=low, high=high)
+def _size(env: str, meaning: str, *, low: int, high: int) -> dict[str, Knob]:
+    return _knob(env, None, "bytes", meaning, parse=parse_size, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,171 +299,215 @@ class Options:
         OutOfBounds: a value lies outside its bounds. HD1004.
     """
 
-    database_url: str | None = _option(
-        None,
-        "HOWDAH_DATABASE_URL",
-        "--database-url",
-        "URL",
-        "The Postgres to use (15 to 18); without one, an embedded Postgres is started.",
-        parse=str.strip,
+    database_url: str | None = field(
+        default=None,
+        metadata=_knob(
+            "HOWDAH_DATABASE_URL",
+            "--database-url",
+            "URL",
+            "The Postgres to use (15 to 18); without one, an embedded Postgres is started.",
+            parse=str.strip,
+        ),
     )
-    data_dir: Path = _option(
-        Path(".howdah"),
-        "HOWDAH_DATA_DIR",
-        "--data-dir",
-        "path",
-        "Where the embedded Postgres keeps its data; made when missing.",
-        parse=lambda text: Path(text).expanduser(),
+    data_dir: Path = field(
+        default=Path(".howdah"),
+        metadata=_knob(
+            "HOWDAH_DATA_DIR",
+            "--data-dir",
+            "path",
+            "Where the embedded Postgres keeps its data; made when missing.",
+            parse=lambda text: Path(text).expanduser(),
+        ),
     )
-    postgres_uid: int | None = _option(
-        None,
-        "HOWDAH_PG_UID",
-        None,
-        "user id",
-        "The account the embedded Postgres runs under when howdah itself runs as root.",
-        parse=_parse_count,
-        low=1,
-        high=2**32 - 2,
+    postgres_uid: int | None = field(
+        default=None,
+        metadata=_knob(
+            "HOWDAH_PG_UID",
+            None,
+            "user id",
+            "The account the embedded Postgres runs under when howdah itself runs as root.",
+            parse=_parse_count,
+            low=1,
+            high=2**32 - 2,
+        ),
     )
-    ingress: str = _option(
-        "127.0.0.1:8080",
-        "HOWDAH_INGRESS",
-        "--ingress",
-        "HOST:PORT",
-        "Where requests for handlers are accepted.",
-        parse=_parse_address_text,
+    ingress: str = field(
+        default="127.0.0.1:8080",
+        metadata=_knob(
+            "HOWDAH_INGRESS",
+            "--ingress",
+            "HOST:PORT",
+            "Where requests for handlers are accepted.",
+            parse=_parse_address_text,
+        ),
     )
-    admin: str = _option(
-        "127.0.0.1:9070",
-        "HOWDAH_ADMIN",
-        "--admin",
-        "HOST:PORT",
-        "Where operators inspect and steer.",
-        parse=_parse_address_text,
+    admin: str = field(
+        default="127.0.0.1:9070",
+        metadata=_knob(
+            "HOWDAH_ADMIN",
+            "--admin",
+            "HOST:PORT",
+            "Where operators inspect and steer.",
+            parse=_parse_address_text,
+        ),
     )
-    roles: frozenset[str] = _option(
-        frozenset(ROLES),
-        "HOWDAH_ROLES",
-        "--roles",
-        "list",
-        "What this program does: any of ingress, admin and worker, with commas between.",
-        parse=_parse_roles,
+    roles: frozenset[str] = field(
+        default=frozenset(ROLES),
+        metadata=_knob(
+            "HOWDAH_ROLES",
+            "--roles",
+            "list",
+            "What this program does: any of ingress, admin and worker, with commas between.",
+            parse=_parse_roles,
+        ),
     )
-    processes: int = _count(
-        1,
-        "HOWDAH_PROCESSES",
-        "How many processes serve behind the same ports.",
-        low=1,
-        high=256,
-        flag="--processes",
+    processes: int = field(
+        default=1,
+        metadata=_count(
+            "HOWDAH_PROCESSES",
+            "How many processes serve behind the same ports.",
+            low=1,
+            high=256,
+            flag="--processes",
+        ),
     )
-    max_resident: int = _count(
-        1000,
-        "HOWDAH_MAX_RESIDENT",
-        "How many invocations may be in memory at once, in each process.",
-        low=1,
-        high=100_000,
-        flag="--max-resident",
+    max_resident: int = field(
+        default=1000,
+        metadata=_count(
+            "HOWDAH_MAX_RESIDENT",
+            "How many invocations may be in memory at once, in each process.",
+            low=1,
+            high=100_000,
+            flag="--max-resident",
+        ),
     )
-    lease: timedelta = _duration(
-        timedelta(seconds=10),
-        "HOWDAH_LEASE",
-        "How long a worker may stay silent before others take over its invocations.",
-        low=timedelta(seconds=2),
-        high=timedelta(minutes=10),
+    lease: timedelta = field(
+        default=timedelta(seconds=10),
+        metadata=_duration(
+            "HOWDAH_LEASE",
+            "How long a worker may stay silent before others take over its invocations.",
+            low=timedelta(seconds=2),
+            high=timedelta(minutes=10),
+        ),
     )
-    inactivity_timeout: timedelta = _duration(
-        timedelta(seconds=1),
-        "HOWDAH_INACTIVITY_TIMEOUT",
-        "How long a waiting handler stays in memory before it is suspended.",
-        low=timedelta(0),
-        high=timedelta(days=1),
+    inactivity_timeout: timedelta = field(
+        default=timedelta(seconds=1),
+        metadata=_duration(
+            "HOWDAH_INACTIVITY_TIMEOUT",
+            "How long a waiting handler stays in memory before it is suspended.",
+            low=timedelta(0),
+            high=timedelta(days=1),
+        ),
     )
-    abort_timeout: timedelta = _duration(
-        timedelta(minutes=10),
-        "HOWDAH_ABORT_TIMEOUT",
-        "How long a handler may go on without reaching the engine before its attempt is ended.",
-        low=timedelta(0),
-        high=timedelta(days=1),
+    abort_timeout: timedelta = field(
+        default=timedelta(minutes=10),
+        metadata=_duration(
+            "HOWDAH_ABORT_TIMEOUT",
+            "How long a handler may go on without reaching the engine before its attempt is ended.",
+            low=timedelta(0),
+            high=timedelta(days=1),
+        ),
     )
-    drain_timeout: timedelta = _duration(
-        timedelta(seconds=30),
-        "HOWDAH_DRAIN_TIMEOUT",
-        "How long running attempts may go on after SIGTERM.",
-        low=timedelta(0),
-        high=timedelta(hours=1),
+    drain_timeout: timedelta = field(
+        default=timedelta(seconds=30),
+        metadata=_duration(
+            "HOWDAH_DRAIN_TIMEOUT",
+            "How long running attempts may go on after SIGTERM.",
+            low=timedelta(0),
+            high=timedelta(hours=1),
+        ),
     )
-    poll_interval: timedelta = _duration(
-        timedelta(seconds=1),
-        "HOWDAH_POLL_INTERVAL",
-        "How often ready work is looked for when no notification arrives.",
-        low=timedelta(milliseconds=50),
-        high=timedelta(minutes=1),
+    poll_interval: timedelta = field(
+        default=timedelta(seconds=1),
+        metadata=_duration(
+            "HOWDAH_POLL_INTERVAL",
+            "How often ready work is looked for when no notification arrives.",
+            low=timedelta(milliseconds=50),
+            high=timedelta(minutes=1),
+        ),
     )
-    delay_max: timedelta = _duration(
-        timedelta(days=3650),
-        "HOWDAH_DELAY_MAX",
-        "The longest sleep, and the longest delay of a send.",
-        low=timedelta(seconds=1),
-        high=timedelta(days=36500),
+    delay_max: timedelta = field(
+        default=timedelta(days=3650),
+        metadata=_duration(
+            "HOWDAH_DELAY_MAX",
+            "The longest sleep, and the longest delay of a send.",
+            low=timedelta(seconds=1),
+            high=timedelta(days=36500),
+        ),
     )
-    body_bytes_max: int = _size(
-        32 * _MIB,
-        "HOWDAH_BODY_BYTES_MAX",
-        "The largest request body; a larger one is refused with 413.",
-        low=_KIB,
-        high=256 * _MIB,
+    body_bytes_max: int = field(
+        default=32 * _MIB,
+        metadata=_size(
+            "HOWDAH_BODY_BYTES_MAX",
+            "The largest request body; a larger one is refused with 413.",
+            low=_KIB,
+            high=256 * _MIB,
+        ),
     )
-    value_bytes_max: int = _size(
-        32 * _MIB,
-        "HOWDAH_VALUE_BYTES_MAX",
-        "The largest single value: an argument, a result, or one key's state.",
-        low=_KIB,
-        high=256 * _MIB,
+    value_bytes_max: int = field(
+        default=32 * _MIB,
+        metadata=_size(
+            "HOWDAH_VALUE_BYTES_MAX",
+            "The largest single value: an argument, a result, or one key's state.",
+            low=_KIB,
+            high=256 * _MIB,
+        ),
     )
-    batch_bytes_max: int = _size(
-        4 * _MIB,
-        "HOWDAH_BATCH_BYTES_MAX",
-        "How much one grouped commit carries before the rest waits for the next.",
-        low=64 * _KIB,
-        high=64 * _MIB,
+    batch_bytes_max: int = field(
+        default=4 * _MIB,
+        metadata=_size(
+            "HOWDAH_BATCH_BYTES_MAX",
+            "How much one grouped commit carries before the rest waits for the next.",
+            low=64 * _KIB,
+            high=64 * _MIB,
+        ),
     )
-    claim_batch_max: int = _count(
-        200,
-        "HOWDAH_CLAIM_BATCH_MAX",
-        "How many ready invocations are claimed in one statement.",
-        low=1,
-        high=10_000,
+    claim_batch_max: int = field(
+        default=200,
+        metadata=_count(
+            "HOWDAH_CLAIM_BATCH_MAX",
+            "How many ready invocations are claimed in one statement.",
+            low=1,
+            high=10_000,
+        ),
     )
-    idempotency_retention: timedelta = _duration(
-        timedelta(days=1),
-        "HOWDAH_IDEMPOTENCY_RETENTION",
-        "How long the result of an invocation with an idempotency key is kept.",
-        low=timedelta(0),
-        high=timedelta(days=3650),
+    idempotency_retention: timedelta = field(
+        default=timedelta(days=1),
+        metadata=_duration(
+            "HOWDAH_IDEMPOTENCY_RETENTION",
+            "How long the result of an invocation with an idempotency key is kept.",
+            low=timedelta(0),
+            high=timedelta(days=3650),
+        ),
     )
-    journal_retention: timedelta = _duration(
-        timedelta(days=1),
-        "HOWDAH_JOURNAL_RETENTION",
-        "How long the journal of a completed invocation is kept.",
-        low=timedelta(0),
-        high=timedelta(days=3650),
+    journal_retention: timedelta = field(
+        default=timedelta(days=1),
+        metadata=_duration(
+            "HOWDAH_JOURNAL_RETENTION",
+            "How long the journal of a completed invocation is kept.",
+            low=timedelta(0),
+            high=timedelta(days=3650),
+        ),
     )
-    deployment: str | None = _option(
-        None,
-        "HOWDAH_DEPLOYMENT",
-        None,
-        "name",
-        "The name of this version of the code; without one, a digest of the handlers.",
-        parse=str.strip,
+    deployment: str | None = field(
+        default=None,
+        metadata=_knob(
+            "HOWDAH_DEPLOYMENT",
+            None,
+            "name",
+            "The name of this version of the code; without one, a digest of the handlers.",
+            parse=str.strip,
+        ),
     )
-    log_level: str = _option(
-        "info",
-        "HOWDAH_LOG_LEVEL",
-        None,
-        "name",
-        "The least severe log line shown: debug, info, warning or error.",
-        parse=_parse_log_level,
+    log_level: str = field(
+        default="info",
+        metadata=_knob(
+            "HOWDAH_LOG_LEVEL",
+            None,
+            "name",
+            "The least severe log line shown: debug, info, warning or error.",
+            parse=_parse_log_level,
+        ),
     )
 
     def __post_init__(self) -> None:
