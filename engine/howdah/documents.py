@@ -54,7 +54,9 @@ def _structure_of(document: bytes) -> bytes:
     """Return the brackets of a document that stand outside of its strings, in their order."""
     if b"\\" in document:
         document = document.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return b"".join(document.translate(None, _NOT_STRUCTURE).split(b'"')[::2])
+    # Strings without brackets are gone first, so that few are left to be split off.
+    structure = document.translate(None, _NOT_STRUCTURE).replace(b'""', b"")
+    return b"".join(structure.split(b'"')[::2])
 
 
 def _has_depth_over(structure: bytes, depth_max: int) -> bool:

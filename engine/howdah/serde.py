@@ -35,7 +35,7 @@ JSON = "application/json"
 OCTETS = "application/octet-stream"
 
 _SERDES_CACHED_MAX = 4096
-_RAW_TYPES = (bytes, bytearray, memoryview)
+_RAW_TYPES = frozenset({bytes, bytearray, memoryview})
 _SUPPORTED = (
     "Use dataclasses, TypedDicts, pydantic models, msgspec structs or built-in types, "
     "or pass a serde of your own."
@@ -82,7 +82,7 @@ class BytesSerde(Serde[bytes]):
             return obj
         if obj is None:
             return b""
-        if isinstance(obj, _RAW_TYPES):
+        if type(obj) in _RAW_TYPES:
             return bytes(obj)
         raise SerdeError(
             verb="write", type_name="bytes", problem=f"expected bytes, got {type(obj).__name__}"
@@ -169,9 +169,9 @@ class _UntypedSerde(JsonSerde[Any]):
     """JSON of no particular type, except that bytes are written raw."""
 
     def serialize(self, obj: Any) -> bytes:
-        if isinstance(obj, _RAW_TYPES):
+        if type(obj) in _RAW_TYPES:
             return bytes(obj)
-        return super().serialize(obj)
+        return JsonSerde.serialize(self, obj)
 
 
 class PydanticJsonSerde(Serde[T]):
