@@ -1,0 +1,217 @@
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from howdah import migrate
+from howdah.errors import InvalidOption, SchemaOutdated, StoreError, StoreUnavailable
+from howdah.resources import alembic_dir, sql_files
+
+CATALOG = """
+select c.relnamespace::regnamespace::text || '.' || c.relname, c.relkind::text from pg_class c
+ where c.relnamespace::regnamespace::text like 'howdah%'
+union all
+select p.oid::regprocedure::text, md5(p.prosrc) from pg_proc p
+ where p.pronamespace::regnamespace::text like 'howdah%'
+order by 1, 2
+"""
+
+
+async def fetch(dsn: str, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return [tuple(row) for row in await connection.fetch(statement, *arguments)]
+    finally:
+        await connection.close()
+
+
+async def execute(dsn: str, script: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(script)
+    finally:
+        await connection.close()
+
+
+async def test_an_empty_database_is_at_no_revision(empty_dsn: str) -> None:
+    assert await migrate.current(empty_dsn) is None
+    assert not await migrate.is_current(empty_dsn)
+    with pytest.raises(SchemaOutdated):
+        await migrate.require_current(empty_dsn)
+
+
+async def test_an_upgrade_installs_tables_functions_and_views(empty_dsn: str) -> None:
+    await migrate.upgrade(empty_dsn)
+
+    assert await migrate.current(empty_dsn) == migrate.head()
+    await migrate.require_current(empty_dsn)
+    names = {row[0] for row in await fetch(empty_dsn, CATALOG)}
+    assert "howdah_core.invocation" in names
+    assert any(name.startswith("howdah_core.append_batch(") for name in names)
+
+
+async def test_only_our_schemas_are_touched(empty_dsn: str) -> None:
+    outside = """
+      select oid, relname from pg_class
+       where relnamespace not in (select oid from pg_namespace where nspname ~ '^(howdah|pg_toast)')
+      order by 1"""
+    before = await fetch(empty_dsn, outside)
+
+    await migrate.upgrade(empty_dsn)
+
+    assert await fetch(empty_dsn, outside) == before
+
+
+async def test_a_second_upgrade_changes_nothing(dsn: str) -> None:
+    before = await fetch(dsn, "select oid, xmin::text from pg_proc order by oid")
+
+    await migrate.upgrade(dsn)
+
+    assert await fetch(dsn, "select oid, xmin::text from pg_proc order by oid") == before
+
+
+async def test_down_to_base_and_up_again_gives_the_same_schema(dsn: str) -> None:
+    before = await fetch(dsn, CATALOG)
+
+    await migrate.downgrade(dsn)
+    emptied = await fetch(dsn, "select nspname from pg_namespace where nspname like 'howdah%'")
+    await migrate.upgrade(dsn)
+
+    assert emptied == []
+    assert await fetch(dsn, CATALOG) == before
+
+
+async def test_migrators_that_start_together_agree(empty_dsn: str) -> None:
+    await asyncio.gather(*(migrate.upgrade(empty_dsn) for _ in range(5)))
+
+    assert await migrate.is_current(empty_dsn)
+
+
+async def test_functions_of_an_older_release_are_replaced(dsn: str) -> None:
+    await execute(
+        dsn,
+        """
+        create function howdah_core.gone() returns int language sql as 'select 1';
+        create view howdah.gone as select howdah_core.gone();
+        comment on schema howdah_core is 'howdah schema 0001 of another release';
+        """,
+    )
+
+    assert not await migrate.is_current(dsn)
+    await migrate.upgrade(dsn)
+
+    names = [row[0] for row in await fetch(dsn, CATALOG)]
+    assert not [name for name in names if "gone" in name]
+    assert await migrate.is_current(dsn)
+
+
+async def test_what_was_granted_on_views_and_functions_outlives_an_upgrade(dsn: str) -> None:
+    role = f"reader_{os.getpid()}"
+    await execute(
+        dsn,
+        f"""
+        create role {role};
+        grant execute on function howdah_core.now() to {role};
+        comment on schema howdah_core is null;
+        """,
+    )
+    try:
+        await migrate.upgrade(dsn)
+
+        granted = "select exists (select from pg_proc p, aclexplode(p.proacl) a where p.oid = "
+        granted += "'howdah_core.now()'::regprocedure and a.grantee = $1::text::regrole)"
+        assert await fetch(dsn, granted, role) == [(True,)]
+    finally:
+        await execute(dsn, f"drop owned by {role}; drop role {role}")
+
+
+async def test_a_view_of_the_users_own_is_named_and_kept(dsn: str) -> None:
+    await execute(
+        dsn,
+        """
+        create view public.mine as select howdah_core.now() as at;
+        comment on schema howdah_core is null;
+        """,
+    )
+
+    with pytest.raises(StoreError, match=r"public\.mine"):
+        await migrate.upgrade(dsn)
+
+    assert await fetch(dsn, "select count(*) from public.mine") == [(1,)]
+
+
+async def test_a_failed_migration_leaves_nothing_behind(empty_dsn: str) -> None:
+    await execute(empty_dsn, "create schema howdah_core; create table howdah_core.live (a int)")
+
+    with pytest.raises(StoreError, match="already exists"):
+        await migrate.upgrade(empty_dsn)
+
+    assert await migrate.current(empty_dsn) is None
+    assert len(await fetch(empty_dsn, CATALOG)) == 1
+
+
+async def test_a_migration_waits_for_a_lock_in_small_portions(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "LOCK_TRIES", 1)
+    holder = await asyncpg.connect(dsn)
+    try:
+        await holder.execute("begin; lock table howdah_core.live")
+
+        with pytest.raises(StoreError, match="could not lock"):
+            await migrate.downgrade(dsn)
+
+        await holder.execute("commit")
+    finally:
+        await holder.close()
+    await migrate.downgrade(dsn)
+    assert await migrate.current(dsn) is None
+
+
+async def test_alembics_own_command_line_runs_the_same_code(empty_dsn: str) -> None:
+    def alembic(*arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "alembic", *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"HOWDAH_DATABASE_URL": empty_dsn},
+        ).stdout
+
+    alembic("upgrade", "head")
+    assert await migrate.is_current(empty_dsn)
+    assert migrate.head() in alembic("current")
+
+    alembic("downgrade", "base")
+    assert await migrate.current(empty_dsn) is None
+
+
+async def test_a_database_that_is_away_is_said_to_be_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        await migrate.upgrade(f"postgresql://howdah@/howdah?host={tmp_path}")
+
+
+async def test_what_is_not_a_url_is_refused() -> None:
+    with pytest.raises(InvalidOption, match="postgresql://"):
+        await migrate.upgrade("host=localhost dbname=howdah")
+
+
+async def test_postgres_as_scheme_works(dsn: str) -> None:
+    assert await migrate.is_current(dsn.replace("postgresql://", "postgres://"))
+
+
+def test_sql_files_come_in_the_order_of_their_names() -> None:
+    names = [name for name, _ in sql_files("functions")]
+
+    assert names == sorted(names)
+    assert names
+
+
+def test_the_folder_alembic_does_not_shadow_the_library() -> None:
+    assert not (alembic_dir() / "__init__.py").exists()
