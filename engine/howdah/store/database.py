@@ -18,6 +18,15 @@ from howdah.errors import StoreUnavailable
 CALL_TIMEOUT_SECONDS = 30.0
 POOL_CONNECTIONS_MAX = 4
 
+DRIVER_ERRORS = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""All that a call of asyncpg raises."""
+
 _LOST_STATES = ("08", "57P")
 """SQLSTATE classes after which the connection is gone: connection failure, server going down."""
 
@@ -27,9 +36,7 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state.startswith(_LOST_STATES) or state in ("53300", "25006")
-    return isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError)) and not isinstance(
-        error, asyncpg.DataError
-    )
+    return isinstance(error, DRIVER_ERRORS) and not isinstance(error, asyncpg.DataError)
 
 
 async def connect(dsn: str, name: str, **settings: str) -> asyncpg.Connection[Any]:
@@ -45,8 +52,12 @@ async def connect(dsn: str, name: str, **settings: str) -> asyncpg.Connection[An
             command_timeout=CALL_TIMEOUT_SECONDS,
             server_settings={"application_name": f"howdah {name}", "jit": "off", **settings},
         )
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except DRIVER_ERRORS as error:
         raise StoreUnavailable(doing=f"connecting ({name})") from error
+
+
+async def _keep(_connection: Any) -> None:
+    """Instead of asyncpg's reset, a round trip after each call."""
 
 
 class Database:
@@ -72,9 +83,11 @@ class Database:
                 max_size=POOL_CONNECTIONS_MAX,
                 timeout=10,
                 command_timeout=CALL_TIMEOUT_SECONDS,
+                # Calls are single statements that leave no session state behind.
+                reset=_keep,
                 server_settings={"application_name": "howdah", "jit": "off"},
             )
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DRIVER_ERRORS as error:
             raise StoreUnavailable(doing="connecting") from error
 
     async def close(self) -> None:
@@ -82,7 +95,7 @@ class Database:
         if self._pool is not None:
             try:
                 await asyncio.wait_for(self._pool.close(), 5)
-            except (TimeoutError, OSError, asyncpg.InterfaceError):
+            except DRIVER_ERRORS:
                 self._pool.terminate()
 
     async def fetch(self, statement: str, *args: Any) -> Sequence[asyncpg.Record]:
@@ -97,7 +110,7 @@ class Database:
             self.before_call(statement)
         try:
             rows = await self._pool.fetch(statement, *args)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DRIVER_ERRORS as error:
             if is_lost(error):
                 raise StoreUnavailable(doing="asking the database") from error
             raise

@@ -25,7 +25,7 @@ from howdah.store.batch import (
     commit_arguments,
     is_append_only,
 )
-from howdah.store.database import connect, is_lost
+from howdah.store.database import DRIVER_ERRORS, connect, is_lost
 from howdah.store.units import NewInvocation, Record, Unit
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Lane:
         try:
             self._append = await connection.prepare(APPEND_BATCH)
             self._commit = await connection.prepare(COMMIT_BATCH)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DRIVER_ERRORS as error:
             raise StoreUnavailable(doing="preparing the commit lane") from error
         self._connection = connection
 
@@ -294,7 +294,7 @@ class Lane:
             self._before_call(statement)
         try:
             rows: Sequence[Any] = await prepared.fetch(*arguments)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DRIVER_ERRORS as error:
             if is_lost(error):
                 raise StoreUnavailable(doing="committing") from error
             raise

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 from howdah.errors import StoreUnavailable
-from howdah.store.database import connect
+from howdah.store.database import DRIVER_ERRORS, connect
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,7 @@ class Notifier:
                             self._dsn, "notifier", synchronous_commit="off"
                         )
                     await self._connection.execute(NOTIFY, channels, payloads)
-                except (StoreUnavailable, OSError, TimeoutError, asyncpg.PostgresError,
-                        asyncpg.InterfaceError):  # fmt: skip
+                except (StoreUnavailable, *DRIVER_ERRORS):
                     logger.debug("hints were not sent", extra={"count": len(payloads)})
                     await asyncio.sleep(RECONNECT_SECONDS)
                 await asyncio.sleep(GAP_SECONDS)
@@ -123,8 +122,7 @@ class Listener:
                         await asyncio.wait_for(self._renew.wait(), LISTEN_CHECK_SECONDS)
                     except TimeoutError:
                         await connection.fetchval("select 1", timeout=LISTEN_CHECK_SECONDS)
-            except (StoreUnavailable, OSError, TimeoutError, asyncpg.PostgresError,
-                    asyncpg.InterfaceError):  # fmt: skip
+            except (StoreUnavailable, *DRIVER_ERRORS):
                 await asyncio.sleep(RECONNECT_SECONDS)
             finally:
                 self.is_listening = False

@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from howdah.errors import StoreUnavailable
-from howdah.store.database import connect
+from howdah.store.database import DRIVER_ERRORS, connect
 
 BEAT = "select howdah_core.beat($1)"
 BEATS_PER_LEASE = 10
@@ -75,12 +75,11 @@ class Heartbeat:
                 else:
                     self.renewed_at = sent_at
                 await asyncio.sleep(self._period)
-            except (StoreUnavailable, OSError, TimeoutError, asyncpg.PostgresError,
-                    asyncpg.InterfaceError):  # fmt: skip
+            except (StoreUnavailable, *DRIVER_ERRORS):
                 if connection is not None:
                     connection.terminate()
                     connection = None
                 await asyncio.sleep(RECONNECT_SECONDS)
         if connection is not None:
-            with contextlib.suppress(OSError, TimeoutError, asyncpg.InterfaceError):
+            with contextlib.suppress(*DRIVER_ERRORS):
                 await connection.close(timeout=1)
