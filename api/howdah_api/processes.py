@@ -74,7 +74,7 @@ class Child:
                 return code
             if monotonic() - begun > HEALTHY_SECONDS:
                 pause = RESTART_SECONDS_MIN
-            facts = {"process": self.number, "exit_code": code, "pause_seconds": pause}
+            facts = {"number": self.number, "exit_code": code, "pause_seconds": pause}
             logger.error("process died and is started again", extra=facts)
             try:
                 await asyncio.wait_for(stopping.asked.wait(), pause)

@@ -124,6 +124,7 @@ async def serve_process(
         StoreError: it refuses what the engine asks.
     """
     asyncio.get_running_loop().set_exception_handler(_log_stray)
+    ingress_url = url_of(listeners.ingress) if listeners.ingress else ""
     engine = await _start_engine(dsn, options, services, tell)
     servers: list[asyncio.Task[None]] = []
     ingress_app: IngressApp | None = None
@@ -132,7 +133,6 @@ async def serve_process(
             ingress_app = IngressApp(engine, options)
             servers.append(_serve(ingress_app, listeners.ingress, options, stopping))
         if listeners.admin is not None:
-            ingress_url = url_of(listeners.ingress) if listeners.ingress else ""
             admin_app = create_admin(engine, ingress_url=ingress_url)
             servers.append(_serve(admin_app, listeners.admin, options, stopping))
         if on_ready is not None:
