@@ -1,0 +1,40 @@
+-- What suspended invocations wait for, one row for each awaited thing: the command whose completion
+-- is missing. A wait names completion ids; one scan of the invocation's own journal finds their
+-- commands. A call with an idempotency key has a second id, the next one, for the callee's id.
+create view howdah.waits as
+select
+  l.id as invocation_id,
+  w.completion_id,
+  howdah.entry_type(j.kind) as type,
+  case when j.kind not in (5, 6) then j.name end as name,
+  case when j.kind in (5, 6) then j.name end as target,
+  case when j.kind in (5, 6) then j.ref end as callee_id,
+  case when j.kind = 4
+    then j.at + make_interval(secs => (j.detail->>'delay_ms')::float8 / 1000) end as due_at,
+  l.wait_all as is_all_needed,
+  exists (select from howdah_core.mailbox m
+           where m.id = l.id and m.cid = w.completion_id) as is_answered,
+  j.idx as index
+from howdah_core.live l
+join howdah_core.journal j on j.id = l.id and j.kind < 100
+cross join lateral (
+  values (j.cid), (case when j.kind = 5 and j.detail ? 'idempotency_key' then j.cid + 1 end)
+) w (completion_id)
+where l.status = 'suspended'
+  and w.completion_id = any (l.wait_ids);
+
+comment on view howdah.waits is
+  'What suspended invocations wait for: one row for each awaited command.';
+comment on column howdah.waits.invocation_id is 'Who waits.';
+comment on column howdah.waits.completion_id is
+  'The completion that is awaited: howdah.journal.completion_id.';
+comment on column howdah.waits.type is 'The command: call, sleep, …';
+comment on column howdah.waits.name is 'The command''s name, where its author gave one.';
+comment on column howdah.waits.target is 'For a call: its target, Service/handler or Service/key/handler.';
+comment on column howdah.waits.callee_id is
+  'For a call: the invocation that it made. With an idempotency key, the one that it asked for.';
+comment on column howdah.waits.due_at is 'For a sleep: when it ends.';
+comment on column howdah.waits.is_all_needed is
+  'True: the invocation goes on when all of its rows here are answered. False: when one is.';
+comment on column howdah.waits.is_answered is 'Whether the completion is in the mailbox already.';
+comment on column howdah.waits.index is 'The command''s place in the journal.';
