@@ -330,18 +330,23 @@ def describe(
         services: What a program declares.
         options: Where retentions come from that neither handler nor service gives.
 
+    Raises:
+        DuplicateName: two services have the same name. HD1002.
+
     Source: sql/functions/81_registry.sql.
     """
     options = options or Options()
-    return [
-        {
+    described: dict[str, dict[str, Any]] = {}
+    for service in services:
+        if service.name in described:
+            raise DuplicateName(what="service", name=service.name, where="This program")
+        described[service.name] = {
             "name": service.name,
             "kind": service.kind,
             "description": service.description,
             "handlers": [_described(handler, options) for handler in service.handlers.values()],
         }
-        for service in services
-    ]
+    return list(described.values())
 
 
 def _described(handler: Handler[Any, Any], options: Options) -> dict[str, Any]:
