@@ -132,7 +132,7 @@ class NotAHandler(UsageError):
         name = getattr(got, "__qualname__", None) or repr(got)
         super().__init__(
             f"{name} is not a handler: expected a function decorated with @<service>.handler().",
-            hint="Decorate it, or call by name with ctx.generic_call(service, handler, ...).",
+            hint="Decorate it, with .handler() as the uppermost decorator.",
         )
 
 

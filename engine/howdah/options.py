@@ -319,16 +319,14 @@ class Options:
             parse=lambda text: Path(text).expanduser(),
         ),
     )
-    postgres_uid: int | None = field(
+    postgres_account: str | None = field(
         default=None,
         metadata=_knob(
             "HOWDAH_PG_UID",
             None,
-            "user id",
-            "The account the embedded Postgres runs under when howdah itself runs as root.",
-            parse=_parse_count,
-            low=1,
-            high=2**32 - 2,
+            "user",
+            "The account, by number or name, that runs the embedded Postgres for a howdah run by root.",
+            parse=str.strip,
         ),
     )
     ingress: str = field(
