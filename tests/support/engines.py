@@ -1,0 +1,87 @@
+"""Engines for tests: the product's own, on the test's database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from howdah import Service, VirtualObject
+from howdah.options import Options
+from howdah.store.units import Outcome
+from howdah.worker.engine import Accepted, Engine, Submission
+
+BOUND_SECONDS = 20.0
+
+
+@asynccontextmanager
+async def running_engine(
+    dsn: str,
+    services: Sequence[Service | VirtualObject],
+    before_call: Callable[[str], None] | None = None,
+    **options: Any,
+) -> AsyncIterator[Engine]:
+    """A started engine; stopped (not drained) at the end."""
+    options.setdefault("drain_timeout", timedelta(seconds=5))
+    engine = Engine(
+        dsn=dsn, options=Options(**options), services=services, before_call=before_call
+    )
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+def submission(engine: Engine, target: str, argument: Any = None, **facts: Any) -> Submission:
+    """A request for 'Service/handler' or 'Object/key/handler' with a JSON argument."""
+    service, *key, handler = target.split("/")
+    row = engine.registry.service(service)
+    assert row is not None
+    return Submission(
+        handler=row.handlers[handler],
+        key=key[0] if key else None,
+        body=b"" if argument is None else msgspec.json.encode(argument),
+        headers=[],
+        **facts,
+    )
+
+
+async def send(engine: Engine, target: str, argument: Any = None, **facts: Any) -> Accepted:
+    """Accept a request without waiting for its outcome."""
+    return await engine.accept(submission(engine, target, argument, wait=False, **facts))
+
+
+async def call(engine: Engine, target: str, argument: Any = None, **facts: Any) -> Outcome:
+    """Accept a request and wait for its outcome."""
+    accepted = await engine.accept(submission(engine, target, argument, **facts))
+    assert accepted.outcome is not None
+    return await asyncio.wait_for(accepted.outcome, BOUND_SECONDS)
+
+
+async def result(engine: Engine, target: str, argument: Any = None, **facts: Any) -> Any:
+    """The value of a request that succeeds."""
+    outcome = await call(engine, target, argument, **facts)
+    assert outcome.outcome == "succeeded", outcome
+    return msgspec.json.decode(outcome.value) if outcome.value else None
+
+
+async def until(db: asyncpg.Connection[Any], query: str, *arguments: Any) -> Any:
+    """Wait until a query's first column is true; the bound is in time, the condition is not."""
+    async with asyncio.timeout(BOUND_SECONDS):
+        while True:
+            value = await db.fetchval(query, *arguments)
+            if value:
+                return value
+            await asyncio.sleep(0.01)
+
+
+async def assert_healthy(db: asyncpg.Connection[Any]) -> None:
+    """No invariant is violated."""
+    rows = await db.fetch("select * from howdah.check()")
+    assert rows == [], [tuple(row) for row in rows]
