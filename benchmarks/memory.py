@@ -1,0 +1,75 @@
+"""How much memory: a server that idles, and one with many sleeping invocations."""
+
+import asyncio
+
+import asyncpg
+import httpx
+
+from benchmarks import wrk
+from benchmarks.bench import STEPS, TICKETS, Bench
+from benchmarks.processes import BenchmarkError, Running
+
+MEGABYTE = 1_000_000
+IDLE_SECONDS = 3.0
+CLIENTS = 64
+SUSPEND_SECONDS = 600.0
+SUSPENDED = "select count(*) from howdah_core.live where status = 'suspended'"
+
+
+async def idle(bench: Bench) -> float:
+    """Resident MB of a server that has answered requests for a while and then idles."""
+    async with (
+        bench.postgres.database("idle", is_howdah=True) as dsn,
+        bench.howdah(dsn, TICKETS) as (started, url),
+    ):
+        bench.tell("memory of an idle server")
+        await wrk.post(url, "/CartObject/c-{n}/addTicket", '"s-{n}"', connections=4, seconds=1)
+        await asyncio.sleep(IDLE_SECONDS)
+        return started.rss_bytes / MEGABYTE
+
+
+async def sleeping(bench: Bench) -> float:
+    """How many MB a server grows by while invocations go to sleep and are suspended.
+
+    A twentieth of them goes to sleep before the first look, so that what Python, asyncpg and the
+    statement caches take once is not counted.
+    """
+    count = bench.sizes.sleeping_count
+    async with (
+        bench.postgres.database("sleeping", is_howdah=True) as dsn,
+        bench.howdah(dsn, STEPS) as (started, url),
+    ):
+        connection = await asyncpg.connect(dsn)
+        try:
+            bench.tell("sleeping invocations: warming up")
+            await _put_to_sleep(started, connection, url, count // 20, count // 20)
+            before = started.rss_bytes
+            bench.tell(f"{count:,} invocations go to sleep")
+            await _put_to_sleep(started, connection, url, count, count + count // 20)
+            return (started.rss_bytes - before) / MEGABYTE
+        finally:
+            await connection.close()
+
+
+async def _put_to_sleep(
+    started: Running, connection: asyncpg.Connection, url: str, count: int, expected: int
+) -> None:
+    """Send `count` invocations that sleep, and wait until `expected` are suspended."""
+    remaining = iter(range(count))
+
+    async def send(client: httpx.AsyncClient) -> None:
+        for _ in remaining:
+            (await client.post("/Sleeper/nap/send")).raise_for_status()
+
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        await asyncio.gather(*(send(client) for _ in range(CLIENTS)))
+    try:
+        async with asyncio.timeout(SUSPEND_SECONDS):
+            while await connection.fetchval(SUSPENDED) < expected:
+                if started.process.returncode is not None:
+                    raise started.complain("the server ended")
+                await asyncio.sleep(0.5)
+    except TimeoutError:
+        found = await connection.fetchval(SUSPENDED)
+        raise BenchmarkError(f"{found} of {expected} are suspended") from None
+    await asyncio.sleep(IDLE_SECONDS)
