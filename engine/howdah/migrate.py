@@ -84,23 +84,21 @@ where d.deptype = 'n'
 order by 1
 """
 
+# The names are collected first: one drop may take others along, which then have no name any more.
 _DROP_ROUTINES_AND_VIEWS = """
 do $$
 declare
-  v_name text;
-begin
-  for v_name in
-    select oid::regclass::text from pg_class
+  v_statement text;
+  v_statements text[] := array(
+    select format('drop view if exists %s cascade', oid::regclass) from pg_class
      where relkind = 'v'
-       and relnamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core'))
-  loop
-    execute 'drop view if exists ' || v_name || ' cascade';
-  end loop;
-  for v_name in
-    select oid::regprocedure::text from pg_proc
-     where pronamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core'))
-  loop
-    execute 'drop routine if exists ' || v_name || ' cascade';
+       and relnamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core')))
+    || array(
+    select format('drop routine if exists %s cascade', oid::regprocedure) from pg_proc
+     where pronamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core')));
+begin
+  foreach v_statement in array v_statements loop
+    execute v_statement;
   end loop;
 end $$
 """

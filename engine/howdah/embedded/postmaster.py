@@ -54,16 +54,27 @@ def remove_misleading_pid_file(cluster: Path) -> None:
 
 def is_postmaster(pid: int, cluster: Path) -> bool:
     """Tell whether a process is a Postgres that runs on `cluster`: not a zombie, not another."""
+    if not Path("/proc/self").exists():
+        told = subprocess.run(
+            ["ps", "-o", "command=", "-p", str(pid)], check=False, capture_output=True, text=True
+        ).stdout
+        return "postgres" in told and str(cluster) in told
     proc = Path(f"/proc/{pid}")
-    if Path("/proc/self").exists():
-        try:
-            return (proc / "cwd").samefile(cluster)
-        except OSError:
-            return False
-    told = subprocess.run(
-        ["ps", "-o", "command=", "-p", str(pid)], check=False, capture_output=True, text=True
-    ).stdout
-    return "postgres" in told and str(cluster) in told
+    try:
+        return (proc / "cwd").samefile(cluster)
+    except PermissionError:
+        # Root in a container may not look at other users' processes, but may read how they were
+        # started. A zombie has no arguments any more.
+        return os.fsencode(cluster) in _arguments(proc)
+    except OSError:
+        return False
+
+
+def _arguments(proc: Path) -> list[bytes]:
+    try:
+        return (proc / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _exists(pid: int) -> bool:

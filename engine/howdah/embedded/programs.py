@@ -73,7 +73,7 @@ def _major(bin_dir: Path) -> int:
         told = subprocess.run(
             [bin_dir / "postgres", "--version"], check=True, capture_output=True, text=True
         ).stdout
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(f"There is no Postgres in {bin_dir}.") from error
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", None) or error

@@ -14,7 +14,6 @@ There is no TCP and there are no passwords: who may enter the socket's directory
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import shutil
@@ -60,6 +59,11 @@ log_timezone = 'UTC'
 timezone = 'UTC'
 log_line_prefix = '%m [%p] %a '
 """
+
+
+# Servers that this process started and others still use. Kept, so that they are collected when they
+# end, rather than left as zombies for as long as this process lives.
+_left_running: list[subprocess.Popen[bytes]] = []
 
 
 def _silent(_text: str) -> None:
@@ -134,6 +138,8 @@ class EmbeddedPostgres:
             self._release()
             if is_last:
                 await self._shut_down()
+            elif self._process is not None:
+                _left_running.append(self._process)
 
     @property
     def _cluster(self) -> Path:
@@ -159,15 +165,7 @@ class EmbeddedPostgres:
         home = self.data_dir / "postgres"
         account = accounts.choose(home.resolve() / "data")
         if account.is_other and not home.exists() and not account.can_reach(self.data_dir):
-            programs.make_shared_dir()
-            name = hashlib.sha256(os.fsencode(self.data_dir.resolve())).hexdigest()[:16]
-            elsewhere = programs.SHARED_DIR / name
-            elsewhere.mkdir(mode=0o711, exist_ok=True)
-            if not home.is_symlink():
-                try:
-                    home.symlink_to(elsewhere)
-                except FileExistsError:  # another process did the same a moment ago
-                    pass
+            self._settle_elsewhere(home)
         home.mkdir(mode=0o711 if account.is_other else 0o700, exist_ok=True)
         self._home = home.resolve()
         if account.is_other and not account.can_reach(self._home):
@@ -176,6 +174,21 @@ class EmbeddedPostgres:
                 hint="Choose another place with HOWDAH_DATA_DIR, or allow the way to it.",
             )
         return account
+
+    def _settle_elsewhere(self, home: Path) -> None:
+        """Link `home` to a directory that root keeps for accounts that cannot come here."""
+        if home.is_symlink():
+            raise StoreError(
+                f"{home} points to {home.readlink()}, which is gone.",
+                hint="Bring it back, or remove the link to begin with an empty database.",
+            )
+        programs.make_shared_dir()
+        elsewhere = Path(tempfile.mkdtemp(prefix="data-", dir=programs.SHARED_DIR))
+        elsewhere.chmod(0o711)
+        try:
+            home.symlink_to(elsewhere)
+        except FileExistsError:  # another process did the same a moment ago
+            elsewhere.rmdir()
 
     def _socket_dir(self, account: Account) -> Path:
         """Return a directory, 0700 and the account's, whose path is short enough for a socket."""
@@ -387,18 +400,21 @@ class EmbeddedPostgres:
         )  # Postgres's fast shutdown: end sessions, checkpoint, leave
         deadline = time.monotonic() + _STOP_S
         while postmaster.is_postmaster(found.pid, self._cluster):
-            if self._process is not None:
-                self._process.poll()
+            self._collect()
             if time.monotonic() > deadline:
                 raise StoreError(
                     f"The embedded Postgres (process {found.pid}) does not stop.",
                     hint=f"Its log is {self._home / 'postgres.log'}.",
                 )
             await asyncio.sleep(_POLL_S)
-        if self._process is not None:
-            await asyncio.to_thread(self._process.wait)
+        self._collect()
         if found.socket_dir is not None and found.socket_dir.name.startswith("howdah-"):
             shutil.rmtree(found.socket_dir, ignore_errors=True)
+
+    def _collect(self) -> None:
+        if self._process is not None:
+            self._process.poll()
+        _left_running[:] = [process for process in _left_running if process.poll() is None]
 
     def _log_tail(self) -> str:
         try:

@@ -1,0 +1,44 @@
+# Everything needs only Python 3.11 or newer, with its venv module. `make` alone lists the targets.
+PYTHON ?= python3
+RUN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench serve clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.installed ## Play the ticket shop, with a kill -9 in the middle
+	$(RUN)/python examples/tickets_demo.py
+
+test: .venv/.installed ## Run all tests, on a Postgres of their own
+	$(RUN)/python -m pytest $(ARGS)
+
+check: .venv/.installed ## Check format, lint, types and import rules
+	$(RUN)/ruff format --check
+	$(RUN)/ruff check
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+format: .venv/.installed ## Format the code, and fix what can be fixed
+	$(RUN)/ruff format
+	$(RUN)/ruff check --fix
+
+bench: .venv/.installed ## Measure, beside the peers
+	$(RUN)/python -m benchmarks $(ARGS)
+
+serve: .venv/.installed ## Serve the ticket shop on 127.0.0.1:8080 until Ctrl-C
+	$(RUN)/howdah serve examples/tickets.py $(ARGS)
+
+clean: ## Remove the virtual environment and what tools left
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build
+
+# Made again when the dependencies change. The stamp comes last, so an interrupted install is redone.
+.venv/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "howdah needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,embedded]'
+	@touch $@
