@@ -130,7 +130,8 @@ class InvocationRetryPolicy:
         )
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots: Python 3.11 cannot make a `RunOptions[int](...)` that has them.
+@dataclass(frozen=True)
 class RunOptions(Generic[T]):
     """How one `ctx.run_typed` is stored and retried.
 

@@ -1,0 +1,79 @@
+"""Invocation ids: version 7, sortable, and read back strictly."""
+
+import time
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from howdah.errors import InvalidId
+from howdah.ids import parse_id, uuid7
+
+
+def test_an_id_is_a_uuid_of_version_7() -> None:
+    made = uuid7()
+
+    assert made.version == 7
+    assert made.variant == uuid.RFC_4122
+    assert uuid.UUID(str(made)) == made
+    assert hash(uuid.UUID(int=made.int)) == hash(made)
+    assert made.is_safe is uuid.SafeUUID.unknown
+
+
+def test_an_id_begins_with_the_milliseconds_of_its_making() -> None:
+    before = time.time_ns() // 1_000_000
+    made = uuid7()
+    after = time.time_ns() // 1_000_000
+
+    assert before <= made.int >> 80 <= after
+
+
+def test_ids_differ_and_use_all_their_random_bits() -> None:
+    made = [uuid7().int for _ in range(20_000)]
+    random_bits = ((1 << 12) - 1) << 64 | (1 << 62) - 1
+
+    assert len(set(made)) == len(made)
+    seen_set = seen_clear = 0
+    for value in made:
+        seen_set |= value
+        seen_clear |= ~value
+    assert seen_set & random_bits == random_bits
+    assert seen_clear & random_bits == random_bits
+
+
+@given(st.uuids())
+def test_every_uuid_is_read_back_from_its_text(given_id: uuid.UUID) -> None:
+    assert parse_id(str(given_id)) == given_id
+    assert parse_id(str(given_id).upper()) == given_id
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nonsense",
+        "0192f0c12b3c7d4e8f50617283940a1b",
+        "{0192f0c1-2b3c-7d4e-8f50-617283940a1b}",
+        "urn:uuid:0192f0c1-2b3c-7d4e-8f50-617283940a1b",
+        "0192f0c1-2b3c-7d4e-8f50-617283940a1",
+        "0192f0c1-2b3c-7d4e-8f50-617283940a1g",
+        "0192f0c1-2b3c-7d4e-8f50-617283940a_1",
+        " 0192f0c1-2b3c-7d4e-8f50-617283940a1b",
+        "0192f0c1-2b3c-7d4e-8f50-617283940a1b\n",
+        "٠192f0c1-2b3c-7d4e-8f50-617283940a1b",
+    ],
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(InvalidId) as caught:
+        parse_id(text)
+
+    assert caught.value.text == text
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        parse_id(text)
+    except InvalidId:
+        pass
