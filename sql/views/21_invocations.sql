@@ -29,7 +29,7 @@ select
     when 'ready' then 'a free worker'
     when 'scheduled' then 'start at ' || date_trunc('milliseconds', s.run_at)
     when 'backing_off' then 'retry at ' || date_trunc('milliseconds', s.run_at)
-    when 'paused' then 'an operator to resume it'
+    when 'paused' then 'an operator'
     when 'inbox' then (
       select 'key ' || k.key || ' held by ' || k.holder
         from howdah_core.keylock k where k.service = i.service and k.key = i.key)
