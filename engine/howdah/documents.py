@@ -30,6 +30,7 @@ _HALF_SURROGATE_PAIR = re.compile(
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 )
 _PYDANTIC_INPUT = re.compile(r" \[input_value=.*", re.DOTALL)
+_MSGSPEC_INPUT = re.compile(r"(nvalid (?:enum )?value) (?:'.*'|\".*\"|-?\d+)", re.DOTALL)
 _PYDANTIC_ERRORS_SHOWN_MAX = 3
 
 TOO_DEEP = f"it is nested deeper than {DEPTH_MAX} levels"
@@ -97,7 +98,8 @@ def why_unreadable(document: bytes, error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"its bytes are not UTF-8 (byte {error.start})"
     if isinstance(error, msgspec.ValidationError):
-        return _lower_first(str(error)).replace(" - at ", " at ")
+        said = _MSGSPEC_INPUT.sub(r"\1", str(error))
+        return _lower_first(said).replace(" - at ", " at ")
     details = getattr(error, "errors", None)
     if callable(details):
         return _said_by_pydantic(details)
