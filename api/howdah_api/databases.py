@@ -27,15 +27,14 @@ async def database_of(options: Options, tell: Tell) -> AsyncIterator[str]:
     """The URL of the database to use; without one, an embedded Postgres runs meanwhile.
 
     Raises:
-        UsageError: there is neither a URL nor the embedded Postgres.
+        StoreError: there is no URL, and the embedded Postgres is not installed or does not start.
     """
     if options.database_url is not None:
         yield options.database_url
         return
     from howdah.embedded import EmbeddedPostgres
 
-    tell(f"starting Postgres in {options.data_dir}")
-    postgres = await EmbeddedPostgres.start(options.data_dir)
+    postgres = await EmbeddedPostgres.start(options.data_dir, on_progress=tell)
     try:
         yield postgres.dsn
     finally:
