@@ -31,6 +31,7 @@ _HALF_SURROGATE_PAIR = re.compile(
 )
 _PYDANTIC_INPUT = re.compile(r" \[input_value=.*", re.DOTALL)
 _MSGSPEC_INPUT = re.compile(r"(nvalid (?:enum )?value) (?:'.*'|\".*\"|-?\d+)", re.DOTALL)
+_PYDANTIC_UNEXPECTED = re.compile(r"UnexpectedValue\(Expected (.+?) - serialized value")
 _PYDANTIC_ERRORS_SHOWN_MAX = 3
 
 TOO_DEEP = f"it is nested deeper than {DEPTH_MAX} levels"
@@ -96,7 +97,7 @@ def why_unreadable(document: bytes, error: Exception) -> str:
     if isinstance(error, RecursionError):
         return TOO_DEEP
     if isinstance(error, UnicodeDecodeError):
-        return f"its bytes are not UTF-8 (byte {error.start})"
+        return "its bytes are not UTF-8"
     if isinstance(error, msgspec.ValidationError):
         said = _MSGSPEC_INPUT.sub(r"\1", str(error))
         return _lower_first(said).replace(" - at ", " at ")
@@ -115,13 +116,17 @@ def why_unwritable(error: Exception) -> str:
         return TOO_DEEP
     if isinstance(error, UnicodeEncodeError):
         return HALF_PAIR
-    lines = str(error).splitlines()
-    said = _PYDANTIC_INPUT.sub("", lines[-1] if lines else type(error).__name__).strip()
-    return _lower_first(said.rstrip(".)") + (")" if said.count("(") > said.count(")") else ""))
+    text = str(error) or type(error).__name__
+    unexpected = _PYDANTIC_UNEXPECTED.search(text)
+    if unexpected is not None:
+        return f"expected {unexpected[1]}"
+    return _lower_first(_PYDANTIC_INPUT.sub("", text.splitlines()[-1]).strip().rstrip("."))
 
 
 def _said_by_pydantic(details: Any) -> str:
     problems = details(include_url=False, include_context=False, include_input=False)
+    if problems[0]["type"] == "json_invalid":
+        return f"its bytes are not JSON: {problems[0]['msg'].removeprefix('Invalid JSON: ')}"
     shown = [
         f"{_lower_first(problem['msg'])} at `{_path(problem['loc'])}`"
         for problem in problems[:_PYDANTIC_ERRORS_SHOWN_MAX]

@@ -323,8 +323,17 @@ def _cached_serde_for(type_hint: Any) -> Serde[Any]:
 def _make_serde(hint: Any) -> Serde[Any]:
     if hint is None or hint is Any or hint is object or isinstance(hint, TypeVar):
         return _UNTYPED
+    if typing.get_origin(hint) is typing.Annotated and typing.get_args(hint)[0] is bytes:
+        hint = bytes
     if hint is bytes:
         return BytesSerde()
+    if isinstance(hint, str):
+        raise SerdeError(
+            verb="use the type",
+            type_name=repr(hint),
+            problem="it is a text",
+            hint="Give the type itself.",
+        )
     if _is_union(hint) and set(typing.get_args(hint)) == {bytes, types.NoneType}:
         return _OptionalBytesSerde()
     try:
@@ -416,11 +425,13 @@ def _make_adapter(hint: Any) -> Any:
 
     try:
         return pydantic.TypeAdapter(hint)
-    except (pydantic.PydanticUserError, NameError) as error:
+    except (pydantic.PydanticUserError, NameError, ImportError) as error:
+        said = str(error).splitlines()[0].rstrip(".")
+        is_unknown = isinstance(error, pydantic.errors.PydanticSchemaGenerationError)
         raise SerdeError(
             verb="use the type",
             type_name=type_name(hint),
-            problem=str(error).splitlines()[0].rstrip("."),
+            problem="neither msgspec nor pydantic can read it" if is_unknown else said,
             hint=_SUPPORTED,
         ) from error
 
@@ -434,7 +445,11 @@ def _encode_other(obj: Any) -> Any:
 
 def _decode_other(kind: type[Any], obj: Any) -> Any:
     """Let pydantic read what msgspec left as dicts, lists and scalars."""
-    return _adapter_of(kind).validate_json(msgspec.json.encode(obj))
+    document = msgspec.json.encode(obj)
+    try:
+        return _adapter_of(kind).validate_json(document)
+    except ValueError as error:
+        raise ValueError(documents.why_unreadable(document, error)) from error
 
 
 def _schema_of_other(kind: type[Any]) -> dict[str, Any]:
