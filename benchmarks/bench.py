@@ -24,6 +24,7 @@ class Sizes:
     queue_count: int = 20_000
     peer_queue_count: int = 1_000
     load_seconds: int = 10
+    peer_load_seconds: int = 20
     latency_count: int = 2_000
     peer_latency_count: int = 100
     sleeping_count: int = 100_000
@@ -35,9 +36,10 @@ QUICK = Sizes(
     queue_count=5_000,
     peer_queue_count=200,
     load_seconds=3,
+    peer_load_seconds=8,
     latency_count=300,
     peer_latency_count=30,
-    sleeping_count=5_000,
+    sleeping_count=10_000,
     many_rows=100_000,
 )
 

@@ -11,6 +11,7 @@ from benchmarks.processes import BenchmarkError, Running
 
 MEGABYTE = 1_000_000
 IDLE_SECONDS = 3.0
+WARM_UP_COUNT = 5_000
 CLIENTS = 64
 SUSPEND_SECONDS = 600.0
 SUSPENDED = "select count(*) from howdah_core.live where status = 'suspended'"
@@ -31,8 +32,8 @@ async def idle(bench: Bench) -> float:
 async def sleeping(bench: Bench) -> float:
     """How many MB a server grows by while invocations go to sleep and are suspended.
 
-    A twentieth of them goes to sleep before the first look, so that what Python, asyncpg and the
-    statement caches take once is not counted.
+    A few thousand go to sleep before the first look, more than a process holds at once, so that
+    what full slots, statement caches and buffers take once is not counted.
     """
     count = bench.sizes.sleeping_count
     async with (
@@ -42,10 +43,10 @@ async def sleeping(bench: Bench) -> float:
         connection = await asyncpg.connect(dsn)
         try:
             bench.tell("sleeping invocations: warming up")
-            await _put_to_sleep(started, connection, url, count // 20, count // 20)
+            await _put_to_sleep(started, connection, url, WARM_UP_COUNT, WARM_UP_COUNT)
             before = started.rss_bytes
             bench.tell(f"{count:,} invocations go to sleep")
-            await _put_to_sleep(started, connection, url, count, count + count // 20)
+            await _put_to_sleep(started, connection, url, count, count + WARM_UP_COUNT)
             return (started.rss_bytes - before) / MEGABYTE
         finally:
             await connection.close()

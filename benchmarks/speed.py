@@ -86,7 +86,12 @@ async def peer_http_load(bench: Bench, peer: Peer, connections: int) -> wrk.Load
         async with peer.serving(dsn, bench.folder / f"{peer.name}.log") as url:
             bench.tell(f"{peer.title}: three steps over HTTP, {connections} connections")
             return await wrk.post(
-                url, "/three", BODY, connections=connections, seconds=bench.sizes.load_seconds
+                url,
+                "/three",
+                BODY,
+                connections=connections,
+                seconds=bench.sizes.peer_load_seconds,
+                warm_up_connections=1,
             )
 
 
@@ -133,6 +138,7 @@ async def peer_seats(bench: Bench, peer: Peer, connections: int) -> float:
                 "/carts/cart-{n}/seats",
                 '"seat-{n}"',
                 connections=connections,
-                seconds=bench.sizes.load_seconds,
+                seconds=bench.sizes.peer_load_seconds,
+                warm_up_connections=1,
             )
             return load.requests_per_second

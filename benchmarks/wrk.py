@@ -12,6 +12,7 @@ from benchmarks.processes import BenchmarkError, output_of, program
 SCRIPT = Path(__file__).with_name("requests.lua")
 INSTALL_HINT = "it is Debian's package wrk (apt-get install wrk), or Homebrew's (brew install wrk)"
 APT_SECONDS = 180.0
+WARM_UP_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +36,32 @@ async def find_wrk() -> str:
 
 
 async def post(
-    base_url: str, path: str, body: str, *, connections: int, seconds: int, warm_up_seconds: int = 2
+    base_url: str,
+    path: str,
+    body: str,
+    *,
+    connections: int,
+    seconds: int,
+    warm_up_connections: int | None = None,
 ) -> Load:
     """POST `body` to `path` over `connections` for `seconds`, after a warm-up that is not counted.
+
+    The warm-up leaves what it had in flight behind: where that would take long to finish, it should
+    use few connections.
 
     `{n}` in the path or the body becomes a value that no other request has. Any answer that is not
     2xx or 3xx, and any broken or timed-out connection, raises BenchmarkError: a figure with errors
     in it says nothing.
     """
     wrk = await find_wrk()
-    await _run(wrk, base_url, path, body, connections=connections, seconds=warm_up_seconds)
+    await _run(
+        wrk,
+        base_url,
+        path,
+        body,
+        connections=warm_up_connections or connections,
+        seconds=WARM_UP_SECONDS,
+    )
     return await _run(wrk, base_url, path, body, connections=connections, seconds=seconds)
 
 
