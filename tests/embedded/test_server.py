@@ -336,3 +336,31 @@ async def test_what_the_account_cannot_reach_stays_closed_and_the_data_goes_else
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
     if os.geteuid() == 0:
         assert (closed / ".howdah" / "postgres").resolve().parent == data_dir / "shared"
+
+
+def test_programs_work_from_the_copy_that_root_makes_for_other_accounts(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "SHARED_DIR", data_dir)
+    monkeypatch.setattr(programs, "make_shared_dir", lambda: None)
+    data_dir.chmod(0o755)
+    monkeypatch.setattr(accounts.Account, "can_reach", lambda _self, _path: False)
+    account = accounts.Account(uid=os.geteuid(), gid=os.getegid(), is_other=True)
+
+    first = programs.find(account)
+    again = programs.find(account)
+
+    assert first == again
+    assert first.bin_dir.is_relative_to(data_dir)
+    told = subprocess.run([first.bin_dir / "psql", "--version"], check=True, capture_output=True)
+    assert b"PostgreSQL" in told.stdout
+
+
+def test_a_shared_directory_that_others_can_write_to_is_refused(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_dir.chmod(0o777)
+    monkeypatch.setattr(programs, "SHARED_DIR", data_dir)
+
+    with pytest.raises(StoreError, match="only root can write"):
+        programs.make_shared_dir()

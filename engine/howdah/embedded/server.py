@@ -61,6 +61,17 @@ log_line_prefix = '%m [%p] %a '
 """
 
 
+_LOST: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+)
+"""What a connection says when its server is not there yet, or not any more."""
+
 # Servers that this process started and others still use. Kept, so that they are collected when they
 # end, rather than left as zombies for as long as this process lives.
 _left_running: list[subprocess.Popen[bytes]] = []
@@ -120,6 +131,11 @@ class EmbeddedPostgres:
             server._use = await FileLock.take(server._home / "users.lock", shared=True)
             try:
                 await server._run(account)
+            except _LOST as error:
+                server._release()
+                raise StoreError(
+                    f"The embedded Postgres went away while it started: {server._log_tail()}"
+                ) from error
             except BaseException:
                 server._release()
                 raise
@@ -206,9 +222,25 @@ class EmbeddedPostgres:
         found = postmaster.find(self._cluster)
         if found is not None and found.socket_dir is None:
             found = await self._found_when_written()
-        if found is None or not self._adopt(found):
-            await self._launch(account)
+        if found is not None and self._adopt(found) and await self._is_usable():
+            return
+        await self._launch(account)
         await self._prepare_database()
+
+    async def _is_usable(self) -> bool:
+        """Prepare an adopted server; return False if it turns out to have been dying."""
+        deadline = time.monotonic() + _ORPHANS_LEAVE_S
+        while True:
+            try:
+                await self._prepare_database()
+            except _LOST:
+                if not self._is_alive():
+                    return False
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_POLL_S)
+            else:
+                return True
 
     async def _found_when_written(self) -> postmaster.Postmaster | None:
         """Give a server that another process has just started the time to write its file."""
@@ -289,7 +321,7 @@ class EmbeddedPostgres:
         while process.poll() is None:
             try:
                 connection = await asyncpg.connect(self._maintenance_dsn, timeout=5)
-            except (OSError, TimeoutError, asyncpg.PostgresError):
+            except _LOST:
                 if time.monotonic() - told_at > _PROGRESS_S:
                     told_at = time.monotonic()
                     self._tell("Postgres is recovering what the last crash left unwritten …")
@@ -364,11 +396,9 @@ class EmbeddedPostgres:
         while True:
             try:
                 return await asyncpg.connect(self._maintenance_dsn, timeout=10)
-            except (OSError, TimeoutError, asyncpg.CannotConnectNowError) as error:
-                if not postmaster.is_postmaster(self.pid, self._cluster):
-                    raise StoreError(
-                        f"The embedded Postgres ended while it started: {self._log_tail()}"
-                    ) from error
+            except _LOST:
+                if not self._is_alive():
+                    raise
                 await asyncio.sleep(_POLL_S)
 
     # --- watching and stopping ------------------------------------------------------------------
@@ -383,8 +413,8 @@ class EmbeddedPostgres:
             try:
                 async with exclusive(self._home / "start.lock"):
                     await self._run(account)
-            except StoreError as error:
-                logger.error("embedded_postgres.restart_failed", extra={"problem": error.message})
+            except (StoreError, *_LOST) as error:
+                logger.error("embedded_postgres.restart_failed", extra={"problem": str(error)})
 
     def _is_alive(self) -> bool:
         if self._process is not None and self._process.pid == self.pid:
