@@ -21,7 +21,7 @@ from howdah_api.banner import banner
 from howdah_api.dev import serve_reloading
 from howdah_api.logs import configure_logs
 from howdah_api.modules import Declared, load_services
-from howdah_api.processes import USAGE_EXIT_CODE, serve_processes
+from howdah_api.processes import USAGE_EXIT_CODE, say_ready, serve_processes
 from howdah_api.serve import Listeners, Stopping, run, serve_process
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -128,9 +128,13 @@ async def _serve(
             services=services,
         )
         if options.processes > 1:
-            click.echo(greeting)
             return await serve_processes(
-                dsn=dsn, options=options, targets=targets, listeners=listeners, stopping=stopping
+                dsn=dsn,
+                options=options,
+                targets=targets,
+                listeners=listeners,
+                stopping=stopping,
+                on_ready=lambda: click.echo(greeting),
             )
         await serve_process(
             dsn=dsn,
@@ -146,12 +150,18 @@ async def _serve(
 
 @main.command(hidden=True)
 @click.argument("parent_fd", type=int)
+@click.argument("ready_fd", type=int)
 @click.option("--ingress-fd", type=int)
 @click.option("--admin-fd", type=int)
 @click.argument("modules", nargs=-1)
 @_one_line_errors
 def serve_child(
-    parent_fd: int, modules: tuple[str, ...], ingress_fd: int | None, admin_fd: int | None
+    parent_fd: int,
+    ready_fd: int,
+    modules: tuple[str, ...],
+    *,
+    ingress_fd: int | None,
+    admin_fd: int | None,
 ) -> None:
     """Serve on inherited sockets: one of the processes of `serve --processes N`."""
     options = _options()
@@ -173,6 +183,7 @@ def serve_child(
             listeners=listeners,
             stopping=stopping,
             tell=tell,
+            on_ready=lambda: say_ready(ready_fd),
         )
 
     run(serve_until_asked())

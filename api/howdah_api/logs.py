@@ -17,6 +17,12 @@ class FactsFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The whole text of a record; a traceback only where someone must act."""
+        if record.exc_info and record.levelno < logging.ERROR:
+            record = logging.makeLogRecord({**vars(record), "exc_info": None, "exc_text": None})
+        return super().format(record)
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line without its traceback."""
         facts = [f"{name}={value}" for name, value in vars(record).items() if name not in _STANDARD]
@@ -32,5 +38,7 @@ def configure_logs(level: str) -> None:
     root.setLevel(logging.WARNING)
     for name in ("howdah", "howdah_api"):
         logging.getLogger(name).setLevel(level.upper())
+    # Its pool warns of every attempt to reconnect, of which the engine tells once.
+    logging.getLogger("asyncpg").setLevel(logging.ERROR)
     # "Running on ..." would repeat the banner.
     logging.getLogger("howdah_api.http").setLevel(logging.WARNING)

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from time import monotonic
 
@@ -49,13 +49,16 @@ class Child:
         targets: Sequence[str],
         environment: Mapping[str, str],
         listeners: Listeners,
+        *,
         parent_fd: int,
+        ready_fd: int,
     ) -> None:
         self.number = number
         self._targets = targets
         self._environment = environment
         self._listeners = listeners
         self._parent_fd = parent_fd
+        self._ready_fd = ready_fd
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self, stopping: Stopping) -> int:
@@ -89,8 +92,8 @@ class Child:
             self._process.send_signal(number)
 
     async def _start(self) -> asyncio.subprocess.Process:
-        command = [sys.executable, "-m", "howdah_api", "serve-child", str(self._parent_fd)]
-        passed = [self._parent_fd]
+        passed = [self._parent_fd, self._ready_fd]
+        command = [sys.executable, "-m", "howdah_api", "serve-child", *map(str, passed)]
         for flag, sock in (
             ("--ingress-fd", self._listeners.ingress),
             ("--admin-fd", self._listeners.admin),
@@ -117,14 +120,20 @@ async def serve_processes(
     targets: Sequence[str],
     listeners: Listeners,
     stopping: Stopping,
+    on_ready: Callable[[], None],
 ) -> int:
-    """Run `options.processes` children until asked to stop; return the exit code."""
+    """Run `options.processes` children until asked to stop; return the exit code.
+
+    `on_ready` is called once all of them answer requests.
+    """
     environment = environment_of(options, os.environ)
     environment["HOWDAH_DATABASE_URL"] = dsn
     environment["HOWDAH_PROCESSES"] = "1"
     reading, writing = os.pipe()  # nobody writes: its end of file is the parent's
+    ready_reading, ready_writing = os.pipe()
+    _watch_ready(ready_reading, options.processes, on_ready)
     children = [
-        Child(number, targets, environment, listeners, reading)
+        Child(number, targets, environment, listeners, parent_fd=reading, ready_fd=ready_writing)
         for number in range(1, options.processes + 1)
     ]
     stopping.before_exit = lambda: _signal_all(children, signal.SIGKILL)
@@ -139,10 +148,30 @@ async def serve_processes(
     finally:
         asked.cancel()
         _signal_all(children, signal.SIGKILL)
-        os.close(reading)
-        os.close(writing)
+        asyncio.get_running_loop().remove_reader(ready_reading)
+        for pipe_end in (reading, writing, ready_reading, ready_writing):
+            os.close(pipe_end)
 
 
 def _signal_all(children: Sequence[Child], number: int) -> None:
     for child in children:
         child.signal(number)
+
+
+def say_ready(ready_fd: int) -> None:
+    """Tell the parent that this child answers requests."""
+    os.write(ready_fd, b"1")
+    os.close(ready_fd)
+
+
+def _watch_ready(ready_fd: int, count: int, on_ready: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    waited_for = count
+
+    def one_more() -> None:
+        nonlocal waited_for
+        waited_for -= len(os.read(ready_fd, 1))
+        if waited_for == 0:
+            on_ready()
+
+    loop.add_reader(ready_fd, one_more)

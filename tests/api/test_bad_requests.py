@@ -56,9 +56,10 @@ def test_two_lengths_are_ambiguous(server: HowdahProcess) -> None:
         b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n"
     )
 
-    answer = exchange_raw(server.ingress, request)
+    answer = exchange_raw(server.ingress, request + b"GET /smuggled/in HTTP/1.1\r\nhost: a\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 @pytest.mark.parametrize(

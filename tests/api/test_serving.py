@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -17,8 +18,8 @@ from support.proxies import door_to
 from support.servers import PROGRAM, Servers
 
 
-def post(base: str, path: str, **facts: object) -> httpx.Response:
-    return httpx.post(f"{base}{path}", timeout=30, trust_env=False, **facts)  # type: ignore[arg-type]
+def post(base: str, path: str, **facts: Any) -> httpx.Response:
+    return httpx.post(f"{base}{path}", timeout=30, trust_env=False, **facts)
 
 
 def test_sigterm_ends_with_exit_code_0(servers: Servers, dsn: str) -> None:
@@ -100,6 +101,7 @@ async def test_what_was_accepted_before_kill_9_finishes_after(
 
 def test_several_processes_share_the_ports(servers: Servers, dsn: str) -> None:
     served = servers.serve(dsn, "--processes", "2", str(PROGRAM), HOWDAH_LEASE="2s")
+    served.wait_until_said("is ready")
     children = children_of(served.process.pid)
     assert len(children) == 2
     assert post(served.ingress, "/Echo/double", json=2).json() == 4
@@ -203,13 +205,18 @@ def speak_h2(base: str, path: str, body: bytes) -> tuple[str, bytes]:
         while not is_ended:
             for event in client.receive_data(connection.recv(65536)):
                 if isinstance(event, h2.events.ResponseReceived):
-                    status = dict(event.headers or [])[":status"]  # type: ignore[arg-type, index]
+                    status = dict(map(_text, event.headers or []))[":status"]
                 elif isinstance(event, h2.events.DataReceived):
                     received += event.data or b""
                 elif isinstance(event, h2.events.StreamEnded):
                     is_ended = True
             connection.sendall(client.data_to_send())
     return status, received
+
+
+def _text(header: tuple[str | bytes, str | bytes]) -> tuple[str, str]:
+    name, value = (part if isinstance(part, str) else part.decode() for part in header)
+    return name, value
 
 
 def children_of(pid: int) -> list[int]:

@@ -104,7 +104,12 @@ class IngressApp:
 
     async def _answer(self, scope: Scope, head: Head, intake: Intake) -> Reply:
         if head.is_ambiguous:
-            raise Problem(400, "both content-length and transfer-encoding are given")
+            # Whatever follows may have been meant as another request by someone in between.
+            raise Problem(
+                400,
+                "both content-length and transfer-encoding are given",
+                headers=[(b"connection", b"close")],
+            )
         if head.content_length is not None and head.content_length > self._bytes_max:
             return too_large()
         if self._count > EXCHANGES_MAX:
