@@ -344,16 +344,20 @@ begin
                  null::timestamptz, null::int, null::text, null::uuid, null::int, null::int,
                  null::text
             from unnest(v_granted) g(id);
-        return query
-          select 'V'::"char", u.id, null::int, s.name, s.value, null::uuid, null::jsonb,
-                 null::timestamptz, null::int, null::text, null::uuid, null::int, null::int,
-                 null::text
-            from unnest(n_id, n_service, n_key, n_exclusive, n_delay, n_grant) with ordinality
-                 u(id, service, key, exclusive, delay, granted, o)
-            cross join lateral (select x.name, x.value from howdah_core.state x
-                                 where x.service = u.service and x.key = u.key offset 0) s
-           where u.exclusive and u.delay is null and u.granted and v_new[u.o] and v_holds[u.o];
       end if;
+    end if;
+    if exists (select from unnest(n_key, n_grant) u(key, granted)
+                where u.key is not null and u.granted) then
+      return query
+        select 'V'::"char", u.id, null::int, s.name, s.value, null::uuid, null::jsonb,
+               null::timestamptz, null::int, null::text, null::uuid, null::int, null::int,
+               null::text
+          from unnest(n_id, n_service, n_key, n_delay, n_grant) with ordinality
+               u(id, service, key, delay, granted, o)
+          cross join lateral (select x.name, x.value from howdah_core.state x
+                               where x.service = u.service and x.key = u.key offset 0) s
+         where u.key is not null and u.delay is null and u.granted and v_new[u.o]
+           and (v_holds is null or v_holds[u.o]);
     end if;
     if cardinality(array_remove(n_delay, null)) > 0 then
       return query

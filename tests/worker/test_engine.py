@@ -268,7 +268,8 @@ async def test_retries_that_are_used_up_pause_the_invocation(dsn: str, db: Datab
 
     row = await db.fetchrow("select attempts, last_failure, waiting_for from howdah.invocations")
     assert row is not None
-    assert tuple(row) == (2, "[500] ValueError: never \ufffd works", "an operator")
+    assert tuple(row)[:2] == (2, "[500] ValueError: never \ufffd works")
+    assert row["waiting_for"].startswith("an operator")
 
 
 async def test_a_step_that_fails_for_good_is_a_terminal_error(
@@ -406,7 +407,7 @@ async def test_changed_code_is_reported_and_the_journal_is_unharmed(
         @service.handler()
         async def go(ctx: Context) -> None:
             await ctx.run(name, lambda: None)
-            await ctx.sleep(timedelta(seconds=1))
+            await ctx.sleep(timedelta(seconds=3))
 
         return service, []
 

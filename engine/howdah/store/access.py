@@ -5,6 +5,7 @@ For the command line and for starting up; the engine's own work goes through `da
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import asyncpg
 from howdah.errors import StoreError, StoreUnavailable, UsageError
 
 CONNECT_SECONDS = 10.0
+_PASSWORD_PARAMETER = re.compile(r"((?:^|&)(?:ssl)?password=)[^&]*")
 
 # Starting, stopping or full: these pass. Everything else that Postgres says does not.
 _PASSING = (
@@ -44,10 +46,14 @@ def redacted(dsn: str) -> str:
         has_password = parts.password is not None
     except ValueError:
         return "(an unreadable URL)"
-    if not has_password:
+    query = _PASSWORD_PARAMETER.sub(r"\1***", parts.query)
+    netloc = parts.netloc
+    if has_password:
+        user, _, host = netloc.rpartition("@")
+        netloc = f"{user.partition(':')[0]}:***@{host}"
+    if (netloc, query) == (parts.netloc, parts.query):
         return dsn
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+    return urlunsplit(parts._replace(netloc=netloc, query=query))
 
 
 async def connect(dsn: str) -> asyncpg.Connection[Any]:

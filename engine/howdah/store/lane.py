@@ -18,6 +18,7 @@ from uuid import UUID
 import asyncpg
 
 from howdah.errors import StoreUnavailable
+from howdah.machine.entries import Kind
 from howdah.store.batch import (
     APPEND_BATCH,
     COMMIT_BATCH,
@@ -353,6 +354,8 @@ class Lane:
             new.existing = existing.get(new.id)
             new.execution_time = scheduled.get(new.id)
 
+        if existing:
+            _show_existing(units, existing)
         held: set[int] = set()
         for position, unit in enumerate(units, 1):
             verdict = refused.get(position)
@@ -414,6 +417,18 @@ class Lane:
             )
         elif is_new and new.delay is None and not new.is_granted:
             queues.add(new.handler.service_no)
+
+
+def _show_existing(units: list[Unit], existing: dict[UUID, UUID]) -> None:
+    """An idempotent call's id is that of the first one, as the journal has it."""
+    for unit in units:
+        if unit.calls:
+            unit.entries = [
+                entry._replace(ref=existing[entry.ref])
+                if entry.kind == Kind.INVOCATION_ID and entry.ref in existing
+                else entry
+                for entry in unit.entries
+            ]
 
 
 def _groups(units: list[Unit]) -> list[list[Unit]]:

@@ -494,8 +494,11 @@ class Attempt:
             self.pending().wants_clock = True
             self.flush()
         elif not self.machine.has_arrived(cid):
-            remaining = self.sleeps[cid] - self.engine.database_now()
-            self._start_timer(cid, remaining.total_seconds())
+            remaining = (self.sleeps[cid] - self.engine.database_now()).total_seconds()
+            if remaining <= 0:
+                self._timer_due(cid)
+            else:
+                self._start_timer(cid, remaining)
         return cid
 
     def start_call(
