@@ -1,44 +1,26 @@
-"""How log lines look on a terminal: time, level, sentence, then the facts as `key=value`."""
+"""Log lines of the commands: howdah's own way of writing them, without other libraries' noise."""
 
 from __future__ import annotations
 
 import logging
-import sys
-from typing import Final
 
-_STANDARD: Final = frozenset(
-    {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
-)
-
-
-class FactsFormatter(logging.Formatter):
-    """Formats a record with everything that was given as `extra`."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The whole text of a record; a traceback only where someone must act."""
-        if record.exc_info and record.levelno < logging.ERROR:
-            record = logging.makeLogRecord({**vars(record), "exc_info": None, "exc_text": None})
-        return super().format(record)
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line without its traceback."""
-        facts = [f"{name}={value}" for name, value in vars(record).items() if name not in _STANDARD]
-        return " ".join([super().formatMessage(record), *facts])
+from howdah import logs
 
 
 def configure_logs(level: str) -> None:
     """Log to stderr from `level` on; what libraries say only from warnings on."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(FactsFormatter())
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(logging.WARNING)
-    for name in ("howdah", "howdah_api"):
-        logging.getLogger(name).setLevel(level.upper())
+    logs.configure_logs(level)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_without_trace)
     # Its pool warns of every attempt to reconnect, of which the engine tells once.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
     # "Running on ..." would repeat the banner.
     logging.getLogger("howdah_api.http").setLevel(logging.WARNING)
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """Leave out the traceback unless someone must act: the facts say what went wrong."""
+    if record.levelno < logging.ERROR:
+        record.exc_info = None
+        record.exc_text = None
+    return True

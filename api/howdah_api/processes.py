@@ -45,7 +45,6 @@ class Child:
 
     def __init__(
         self,
-        number: int,
         targets: Sequence[str],
         environment: Mapping[str, str],
         listeners: Listeners,
@@ -53,7 +52,6 @@ class Child:
         parent_fd: int,
         ready_fd: int,
     ) -> None:
-        self.number = number
         self._targets = targets
         self._environment = environment
         self._listeners = listeners
@@ -71,13 +69,14 @@ class Child:
         while True:
             begun = monotonic()
             self._process = await self._start()
+            pid = self._process.pid
             code = await self._process.wait()
             self._process = None
             if stopping.asked.is_set() or code == USAGE_EXIT_CODE:
                 return code
             if monotonic() - begun > HEALTHY_SECONDS:
                 pause = RESTART_SECONDS_MIN
-            facts = {"number": self.number, "exit_code": code, "pause_seconds": pause}
+            facts = {"pid": pid, "problem": f"exit code {code}"}
             logger.error("process died and is started again", extra=facts)
             try:
                 await asyncio.wait_for(stopping.asked.wait(), pause)
@@ -133,8 +132,8 @@ async def serve_processes(
     ready_reading, ready_writing = os.pipe()
     _watch_ready(ready_reading, options.processes, on_ready)
     children = [
-        Child(number, targets, environment, listeners, parent_fd=reading, ready_fd=ready_writing)
-        for number in range(1, options.processes + 1)
+        Child(targets, environment, listeners, parent_fd=reading, ready_fd=ready_writing)
+        for _ in range(options.processes)
     ]
     stopping.before_exit = lambda: _signal_all(children, signal.SIGKILL)
     tasks = [asyncio.ensure_future(child.run(stopping)) for child in children]
