@@ -7,8 +7,12 @@ select
   w.completion_id,
   howdah.entry_type(j.kind) as type,
   case when j.kind not in (5, 6) then j.name end as name,
-  case when j.kind in (5, 6) then j.name end as target,
-  case when j.kind in (5, 6) then j.ref end as callee_id,
+  case when j.kind = 5 then j.name end as target,
+  case when j.detail ? 'idempotency_key' then coalesce((
+         select n.ref from howdah_core.journal n
+          where n.id = j.id and n.idx > j.idx and n.kind = 106 and n.cid = j.cid + 1
+          order by n.idx limit 1), j.ref)
+       else j.ref end as callee_id,
   case when j.kind = 4
     then j.at + make_interval(secs => (j.detail->>'delay_ms')::float8 / 1000) end as due_at,
   l.wait_all as is_all_needed,
@@ -32,7 +36,7 @@ comment on column howdah.waits.type is 'The command: call, sleep, …';
 comment on column howdah.waits.name is 'The command''s name, where its author gave one.';
 comment on column howdah.waits.target is 'For a call: its target, Service/handler or Service/key/handler.';
 comment on column howdah.waits.callee_id is
-  'For a call: the invocation that it made. With an idempotency key, the one that it asked for.';
+  'For a call: the invocation that it made, or with an idempotency key the one that it got.';
 comment on column howdah.waits.due_at is 'For a sleep: when it ends.';
 comment on column howdah.waits.is_all_needed is
   'True: the invocation goes on when all of its rows here are answered. False: when one is.';

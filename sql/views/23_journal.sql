@@ -47,7 +47,12 @@ select
   howdah.as_text(j.value),
   howdah.as_json(j.value),
   howdah.failure_text((j.detail->>'code')::int, j.detail->>'message'),
-  j.ref,
+  case when j.kind in (5, 6) and j.detail ? 'idempotency_key' then coalesce((
+         select n.ref from howdah_core.journal n
+          where n.id = j.id and n.idx > j.idx and n.kind = 106
+            and n.cid = case j.kind when 5 then j.cid + 1 else j.cid end
+          order by n.idx limit 1), j.ref)
+       else j.ref end,
   j.at,
   j.at + make_interval(secs => (j.detail->>'delay_ms')::float8 / 1000),
   case when j.kind < 100 and j.cid is not null then (
@@ -82,7 +87,7 @@ comment on column howdah.journal.value_json is 'The payload as jsonb; null where
 comment on column howdah.journal.failure is
   'Code and message, where the step, the callee or the invocation failed.';
 comment on column howdah.journal.callee_id is
-  'For a call or send: the invocation that it made. With an idempotency key, the entry ''invocation id'' names the one that it got.';
+  'For a call or send: the invocation that it made, or with an idempotency key the one that it got.';
 comment on column howdah.journal.appended_at is 'When it was stored, by the database''s clock.';
 comment on column howdah.journal.due_at is
   'For a sleep: when it ends. For a delayed send: when the callee starts.';

@@ -33,23 +33,8 @@ select
     when 'inbox' then (
       select 'key ' || k.key || ' held by ' || k.holder
         from howdah_core.keylock k where k.service = i.service and k.key = i.key)
-    when 'suspended' then (
-      select case
-               when count(*) = 0 then 'mail'
-               when count(*) = 1 then ''
-               when bool_and(w.is_all_needed) then
-                 count(*) filter (where not w.is_answered) || ' of ' || count(*)
-                 || case when min(w.type) = max(w.type) then ' ' || min(w.type) || 's' else '' end
-                 || ': '
-               else 'one of ' || count(*) || ': '
-             end
-             || array_to_string((array_agg(
-                  case when w.due_at is not null
-                    then 'sleep until ' || date_trunc('milliseconds', w.due_at)
-                    else concat_ws(' ', w.type, w.name, w.target, '(' || w.callee_id || ')') end
-                  order by w.index) filter (where not w.is_answered))[1:3], ', ')
-             || case when count(*) filter (where not w.is_answered) > 3 then ', …' else '' end
-        from howdah.waits w where w.invocation_id = s.id)
+    when 'suspended' then coalesce(
+      (select w.words from howdah_core.wait_words w where w.invocation_id = s.id), 'mail')
   end as waiting_for,
   s.worker,
   (select d.name from howdah_core.deployment d where d.no = s.deployment) as deployment,
