@@ -92,7 +92,7 @@ async def query(dsn: str, statement: str) -> Answered:
         prepared = await connection.prepare(statement)
         rows = await prepared.fetch()
         names = [attribute.name for attribute in prepared.get_attributes()]
-        return Answered(names, [tuple(row) for row in rows], prepared.get_statusmsg())
+        return Answered(names, [tuple(row) for row in rows], prepared.get_statusmsg() or "")
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         detail = getattr(error, "detail", None)
         said = f"Postgres refuses the statement: {str(error).rstrip('.')}."
