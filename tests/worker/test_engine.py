@@ -301,7 +301,7 @@ async def test_sleeping_holds_no_slot_and_never_ends_early(dsn: str, db: Databas
     program = Program()
     async with running_engine(dsn, program.services, max_resident=10) as engine:
         for _ in range(50):
-            await send(engine, "Steps/nap", 1_500)
+            await send(engine, "Steps/nap", 4_000)
         await until(
             db, "select count(*) = 50 from howdah.invocations where status = 'suspended'"
         )
@@ -309,7 +309,7 @@ async def test_sleeping_holds_no_slot_and_never_ends_early(dsn: str, db: Databas
         assert await result(engine, "Steps/echo", "not delayed") == "not delayed"
         await until(db, "select count(*) = 0 from howdah_core.live")
     assert await db.fetchval(
-        "select bool_and(duration >= interval '1.5 s') from howdah.journal where type = 'sleep'"
+        "select bool_and(duration >= interval '4 s') from howdah.journal where type = 'sleep'"
     )
     await assert_healthy(db)
 

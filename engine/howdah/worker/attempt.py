@@ -66,6 +66,7 @@ class Attempt:
     __slots__ = (
         "_consumed",
         "_finishing",
+        "_fresh_sleeps",
         "_is_over",
         "_runs",
         "_task",
@@ -107,6 +108,7 @@ class Attempt:
         self._task: asyncio.Task[None] | None = None
         self._finishing: Unit | None = None
         self._uncommitted = 0
+        self._fresh_sleeps = 0
         self._consumed: set[int] = set()
         self._is_over = False
 
@@ -208,6 +210,7 @@ class Attempt:
                 assert entry.detail is not None
                 delay = timedelta(milliseconds=msgspec.json.decode(entry.detail)["delay_ms"])
                 self.sleeps[entry.cid] = clock + delay
+                self._fresh_sleeps -= 1
                 self._start_timer(entry.cid, delay.total_seconds())
         if unit.consumed:
             self._consumed.difference_update(unit.consumed)
@@ -216,6 +219,8 @@ class Attempt:
             self._finish(final)
         elif wakes:
             self._try_resume()
+        elif unit.wants_clock and self._waiter is not None:
+            self.engine.on_waiting(self)
 
     def on_absorbed(self, unit: Unit) -> None:
         """A busy unit took over what was added meanwhile."""
@@ -345,6 +350,7 @@ class Attempt:
             and not self._waiter.done()
             and not self._runs
             and not self._uncommitted
+            and not self._fresh_sleeps
             and self._finishing is None
             and not self._is_over
         )
@@ -355,16 +361,10 @@ class Attempt:
         missing = tuple(cid for cid in cids if cid not in self.machine.completed)
         run_at = min((self.sleeps[cid] for cid in missing if cid in self.sleeps), default=None)
         unit = self.pending()
-        delays = [
-            timedelta(milliseconds=msgspec.json.decode(entry.detail)["delay_ms"])
-            for entry in unit.entries
-            if entry.kind == Kind.SLEEP and entry.cid in missing and entry.detail is not None
-        ]
         unit.final = Final(
             "S",
             status="suspended",
             run_at=run_at,
-            delay=min(delays, default=None),
             wait_ids=missing,
             wait_all=wait_all,
         )
@@ -491,6 +491,8 @@ class Attempt:
         cid = entry.cid
         assert cid is not None
         if is_new:
+            # Until its commit nobody knows when it is due.
+            self._fresh_sleeps += 1
             self.pending().wants_clock = True
             self.flush()
         elif not self.machine.has_arrived(cid):
