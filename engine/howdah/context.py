@@ -113,16 +113,36 @@ class Context(ABC):
         Source: sql/functions/30_append_batch.sql.
         """
 
+    @overload
+    def run_typed(
+        self,
+        name: str,
+        action: Callable[P, Coroutine[Any, Any, T]],
+        options: RunOptions[T] = ...,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> DurableFuture[T]: ...
+    @overload
+    def run_typed(
+        self,
+        name: str,
+        action: Callable[P, T],
+        options: RunOptions[T] = ...,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> DurableFuture[T]: ...
     @abstractmethod
     def run_typed(
         self,
         name: str,
-        action: Callable[P, Coroutine[Any, Any, T]] | Callable[P, T],
-        options: RunOptions[T] = RunOptions(),
+        action: Callable[..., Any],
+        options: RunOptions[Any] = RunOptions(),
         /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> DurableFuture[T]:
+        *args: Any,
+        **kwargs: Any,
+    ) -> DurableFuture[Any]:
         """As `run`, with the action's arguments type-checked and all options in one value."""
 
     @abstractmethod

@@ -22,7 +22,7 @@ from howdah import (
 from support.engines import assert_healthy, call, result, running_engine, send, submission, until
 
 Database: TypeAlias = "asyncpg.Connection[Any]"
-ALWAYS_SUSPEND = {"inactivity_timeout": timedelta(0)}
+ALWAYS_SUSPEND: dict[str, Any] = {"inactivity_timeout": timedelta(0)}
 FAST = InvocationRetryPolicy(initial_interval=timedelta(milliseconds=1))
 
 

@@ -88,7 +88,7 @@ class Attempt:
         "waiting_since",
     )
 
-    def __init__(self, engine: Engine, record: Record, row: HandlerRow, handler: Handler) -> None:
+    def __init__(self, engine: Engine, record: Record, row: HandlerRow, handler: Handler[Any, Any]) -> None:
         self.engine = engine
         self.record = record
         self.id: UUID = record.id

@@ -8,6 +8,7 @@ answered from what is stored.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -68,6 +69,8 @@ SWEEP_MAX = 1000
 RECONNECT_SECONDS_MAX = 2.0
 LEASE_PART = 0.8
 """After this part of the lease without a beat the residents are dropped."""
+RELEASE_SECONDS = 5.0
+"""How long a stopping process waits for the commit that gives its last leases back."""
 THREADS_MAX = 32
 
 
@@ -116,7 +119,7 @@ class Engine:
         self.deployment_no: int | None = None
         self.served: list[int] = []
         self.residents: dict[UUID, Attempt] = {}
-        self._handlers: dict[int, Handler] = {}
+        self._handlers: dict[int, Handler[Any, Any]] = {}
         self._waiting: dict[UUID, Attempt] = {}
         self._reserved = 0
         self._has_backlog = False
@@ -125,6 +128,7 @@ class Engine:
         self._is_claiming = asyncio.Lock()
         self._is_recovering = False
         self._claim_now = asyncio.Event()
+        self._one_ended = asyncio.Event()
         self._promote_now = asyncio.Event()
         self._next_claim_at: float | None = None
         self._next_promote_at: float | None = None
@@ -163,18 +167,22 @@ class Engine:
         await self.database.open()
         if self._services and "worker" in self.options.roles:
             name = self.options.deployment or code_digest(self._services)
-            described = msgspec.json.encode(describe(self._services)).decode()
+            described = msgspec.json.encode(describe(self._services, self.options)).decode()
             rows = await self.database.fetch(REGISTER_DEPLOYMENT, name, described)
             self.deployment_no = rows[0][0]
         await self._reload_registry()
         await self._register()
         await self.lane.connect()
         loop = asyncio.get_running_loop()
+
+        def fenced(worker_no: int) -> None:
+            loop.call_soon_threadsafe(self._on_fenced, worker_no)
+
         self._heartbeat = Heartbeat(
             self.dsn,
             self.options.lease.total_seconds(),
             lambda: self.worker_no,
-            lambda no: loop.call_soon_threadsafe(self._on_fenced, no),
+            fenced,
         )
         self._heartbeat.start()
         self._is_up = True
@@ -209,18 +217,27 @@ class Engine:
         self._is_draining = True
         self.served = []
         deadline = monotonic() + self.options.drain_timeout.total_seconds()
-        while self.residents and monotonic() < deadline:
-            for attempt in list(self._waiting.values()):
-                if attempt.is_idle:
-                    attempt.suspend()
-            for attempt in self.residents.values():
-                attempt.flush()
-            await asyncio.sleep(TICK_SECONDS / 5)
+        await self._until_empty(deadline, self._suspend_all)
         for attempt in list(self.residents.values()):
             attempt.release()
-        released_by = monotonic() + 5
-        while self.residents and monotonic() < released_by and self._is_up:
-            await asyncio.sleep(TICK_SECONDS / 5)
+        await self._until_empty(monotonic() + RELEASE_SECONDS, self._flush_all)
+
+    async def _until_empty(self, deadline: float, step: Callable[[], None]) -> None:
+        while self.residents and self._is_up and (left := deadline - monotonic()) > 0:
+            step()
+            self._one_ended.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._one_ended.wait(), min(left, TICK_SECONDS))
+
+    def _suspend_all(self) -> None:
+        for attempt in list(self._waiting.values()):
+            if attempt.is_idle:
+                attempt.suspend()
+        self._flush_all()
+
+    def _flush_all(self) -> None:
+        for attempt in list(self.residents.values()):
+            attempt.flush()
 
     async def stop(self) -> None:
         """Stop everything; what was not given back is reclaimed by others."""
@@ -421,6 +438,7 @@ class Engine:
         if self.residents.get(attempt.id) is attempt:
             del self.residents[attempt.id]
             self._waiting.pop(attempt.id, None)
+            self._one_ended.set()
             if self._has_backlog:
                 self._claim_now.set()
 
@@ -467,7 +485,7 @@ class Engine:
 
     async def _reload_registry(self) -> None:
         await self.registry.refresh(force=True)
-        handlers: dict[int, Handler] = {}
+        handlers: dict[int, Handler[Any, Any]] = {}
         served: list[int] = []
         for service in self._services if self._is_worker else []:
             row = self.registry.service(service.name)
@@ -583,10 +601,8 @@ class Engine:
     async def _poll(self, now: asyncio.Event, step: Callable[[], Awaitable[float]]) -> None:
         pause = 0.0
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(now.wait(), pause)
-            except TimeoutError:
-                pass
             now.clear()
             try:
                 pause = await step()
@@ -702,8 +718,7 @@ class Engine:
         timeout = self.options.inactivity_timeout.total_seconds()
         now = monotonic()
         database_now = self.database_now()
-        for attempt in list(self.residents.values()):
-            attempt.flush()
+        self._flush_all()
         for attempt in list(self._waiting.values()):
             if attempt.is_idle and (
                 now - attempt.waiting_since >= timeout

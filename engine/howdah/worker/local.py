@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Generator
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,7 @@ from howdah.context import ObjectContext, Request
 from howdah.errors import OutOfBounds, RetryableError, TerminalError, UsageError, WrongContext
 from howdah.futures import DurableCallFuture, DurableFuture, SendHandle
 from howdah.handler import handler_of
+from howdah.hints import result_hint_of
 from howdah.machine.entries import Entry, Kind
 from howdah.retry import RunOptions
 from howdah.serde import DefaultSerde, Serde, serde_for
@@ -38,7 +39,7 @@ class _Future(DurableFuture[T]):
         self._serde = serde
 
     def _decode(self, entry: Entry) -> T:
-        return _value(entry, self._serde)
+        return cast("T", _value(entry, self._serde))
 
 
 class _CallFuture(DurableCallFuture[T]):
@@ -52,7 +53,7 @@ class _CallFuture(DurableCallFuture[T]):
         self._id_cid = id_cid
 
     def _decode(self, entry: Entry) -> T:
-        return _value(entry, self._serde)
+        return cast("T", _value(entry, self._serde))
 
     async def invocation_id(self) -> str:
         return await _id_of(self._waiter, self._callee, self._id_cid)
@@ -79,8 +80,8 @@ class _Ready(Generic[T]):
         self._value = value
 
     def __await__(self) -> Generator[Any, Any, T]:
+        yield from ()
         return self._value
-        yield
 
 
 async def _id_of(attempt: Any, callee: UUID | None, id_cid: int | None) -> str:
@@ -103,7 +104,7 @@ def _value(entry: Entry, serde: Serde[Any] | None) -> Any:
         raise TerminalError(f"a recorded result can't be read: {error}", 500) from error
 
 
-def _checked(what: str, text: str) -> str:
+def _checked(what: str, text: Any) -> str:
     if not isinstance(text, str):
         raise OutOfBounds(name=what, value=text, bound="a string")
     if not text or "\x00" in text or len(text.encode("utf-8", "replace")) > _NAME_BYTES_MAX:
@@ -319,20 +320,8 @@ def _typed(serde: Serde[Any], type_hint: Any) -> Serde[Any]:
     return serde
 
 
-@functools.lru_cache(maxsize=4096)
-def _returned(action: Callable[..., Any]) -> Any:
-    annotation = getattr(action, "__annotations__", {}).get("return")
-    return None if annotation is None or isinstance(annotation, str) else annotation
-
-
 def _hinted(serde: Serde[Any], action: Callable[..., Any], type_hint: Any) -> Serde[Any]:
     """The serde of a step: as given, by type hint, or by what the action says it returns."""
     if not isinstance(serde, DefaultSerde):
         return serde
-    if type_hint is None:
-        try:
-            type_hint = _returned(action)
-        except TypeError:
-            return serde
-    return serde if type_hint is None else serde_for(type_hint)
-
+    return serde_for(type_hint if type_hint is not None else result_hint_of(action))
