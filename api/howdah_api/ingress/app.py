@@ -93,12 +93,15 @@ class IngressApp:
         if intake.is_finished:
             await _send_reply(send, reply, head.origin)
             return
+        # The answer goes first, and ends once the rest of the body is off the connection: a client
+        # that is still sending sees at once that it need not.
+        await _send_reply(send, reply, head.origin, is_last=False)
         if reply.status != _STALLED:
             await intake.discard()
-        # What still arrives must be taken off, or the server could not even close the exchange.
+        # What arrives even now must be taken off, or the server could not close the exchange.
         rest = asyncio.ensure_future(intake.wait_for_disconnect())
         try:
-            await _send_reply(send, reply, head.origin)
+            await send({"type": "http.response.body", "body": b""})
         finally:
             rest.cancel()
 
@@ -142,13 +145,15 @@ class IngressApp:
         )
 
 
-async def _send_reply(send: Send, reply: Reply, origin: bytes | None) -> None:
+async def _send_reply(
+    send: Send, reply: Reply, origin: bytes | None, *, is_last: bool = True
+) -> None:
     body = reply.body
     headers = [*reply.headers, (b"content-length", b"%d" % len(body))]
     if reply.is_cors:
         headers += cors_headers(origin)
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": not is_last})
 
 
 async def serve_lifespan(receive: Receive, send: Send) -> None:
