@@ -126,9 +126,12 @@ def test_a_delayed_send_tells_when_it_runs(http: httpx.Client) -> None:
         ("DELETE", "/Echo/double", 405, "method not allowed"),
         ("PUT", "/Nobody/double", 404, "service 'Nobody' not found"),
         ("POST", "/Hidden/secret", 400, "the invoked service is not public"),
-        ("POST", "/openapi/x", 404, "service 'openapi' not found"),
+        ("POST", "/openapi/x", 404, "not found"),
+        ("POST", "/restate/scope/a/call/Echo/nothing", 400, "scoped invocations require vqueues"),
+        ("POST", "/restate/scope/a/call/Counter/k/add", 400, "scope is not supported for Virtual"),
+        ("GET", "/restate/workflow/Order/k/attach", 404, "not found"),
+        ("POST", "/restate/awakeables/prom_1/resolve", 404, "not found"),
         ("GET", "/restate/nonsense", 404, "not found"),
-        ("POST", "/restate/scope/s/call/Echo/double", 400, "scoped invocations"),
     ],
 )
 def test_a_path_that_means_nothing_is_refused(

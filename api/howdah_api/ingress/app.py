@@ -27,6 +27,7 @@ from howdah_api.problems import (
     Problem,
     Reply,
     bad_path,
+    not_found,
     overloaded,
     too_large,
     unavailable,
@@ -133,6 +134,8 @@ class IngressApp:
                 raise bad_path(raw_path.decode("latin-1"))
             is_send = word == "send"
             segments = segments[2:]
+        elif first == "openapi":
+            raise not_found()
         full_path = raw_path if not query_string else b"%b?%b" % (raw_path, query_string)
         return await self._calls.answer(
             segments,

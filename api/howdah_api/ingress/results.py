@@ -18,7 +18,7 @@ from howdah.ids import parse_id
 from howdah.worker.engine import Engine
 from howdah_api.ingress.bodies import Intake
 from howdah_api.ingress.calls import Calls, outcome_reply
-from howdah_api.ingress.paths import decode_key, parse_target
+from howdah_api.ingress.paths import parse_target
 from howdah_api.ingress.waits import Waits
 from howdah_api.problems import (
     Problem,
@@ -35,6 +35,7 @@ BODY_BYTES_MAX: Final = 64 * 1024
 OUTPUT_NOT_READY: Final = 470  # the exists-but-not-yet status that clients of this interface know
 # `restate/invocation/{id}/{verb}` is the shortest and the longest path of a single invocation.
 _BY_ID_SEGMENTS: Final = 4
+_SCOPED_SEGMENTS: Final = 6  # restate/scope/{scope}/call/{service}/{handler}
 
 
 class InvocationTarget(msgspec.Struct, tag_field="target", tag="invocation"):
@@ -97,11 +98,9 @@ class Results:
         if word == "invocation" and count >= _BY_ID_SEGMENTS and segments[-1] in VERBS:
             _require(method, "GET")
             return await self._by_path(segments[2:-1], segments[-1], intake)
-        if word == "workflow" and count == 5 and segments[4] in VERBS:
-            _require(method, "GET")
-            return await self._workflow(segments[2], decode_key(segments[3]))
-        if word == "scope":
-            raise _no_scopes()
+        if word == "scope" and count >= _SCOPED_SEGMENTS and segments[3] in ("call", "send"):
+            service = await self._calls.find_service(segments[4])
+            raise _no_scopes(is_object=service.kind == "object")
         raise not_found()
 
     def _health(self) -> Reply:
@@ -137,7 +136,7 @@ class Results:
         if target.scope is not None:
             raise _no_scopes()
         if isinstance(target, WorkflowTarget):
-            return await self._workflow(target.workflow_name, target.workflow_key)
+            raise not_found()
         service = await self._calls.find_service(target.service)
         if (service.kind != "service") != bool(target.key):
             raise bad_service_path()
@@ -149,10 +148,6 @@ class Results:
             idempotency_key=target.idempotency_key,
             intake=intake,
         )
-
-    async def _workflow(self, name: str, key: str) -> Reply:
-        service = await self._calls.find_service(name)
-        raise Problem(400, f"the service '{service.name}' is not a workflow")
 
     async def _idempotent(
         self,
@@ -214,5 +209,7 @@ def _unknown(verb: str, id_text: str | None = None) -> Problem:
     return Problem(404, "not found", source="invocation", headers=headers)
 
 
-def _no_scopes() -> Problem:
-    return Problem(400, "scoped invocations are not supported")
+def _no_scopes(*, is_object: bool = False) -> Problem:
+    if is_object:
+        return Problem(400, "scope is not supported for Virtual Object targets")
+    return Problem(400, "scoped invocations require vqueues to be enabled")
