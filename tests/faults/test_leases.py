@@ -1,0 +1,162 @@
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+
+from howdah import Context, Service
+from support.engines import assert_healthy, result, running_engine, send, submission, until
+
+SHORT = {"lease": timedelta(seconds=2)}
+
+
+class Gate:
+    """A service whose step waits until it is let through, and counts how often it began."""
+
+    def __init__(self) -> None:
+        self.began = 0
+        self.open = asyncio.Event()
+        self.service = service = Service("Gate")
+
+        @service.handler()
+        async def hold(ctx: Context) -> str:
+            async def step() -> str:
+                self.began += 1
+                await self.open.wait()
+                return "through"
+
+            return await ctx.run("hold", step)
+
+        @service.handler()
+        async def quick(ctx: Context) -> str:
+            return "quick"
+
+
+async def test_a_fenced_worker_cannot_write_and_starts_over(
+    dsn: str, db: "asyncpg.Connection[Any]"
+) -> None:
+    gate = Gate()
+    async with running_engine(dsn, [gate.service], **SHORT) as engine:
+        first_no = engine.worker_no
+        await send(engine, "Gate/hold")
+        await until(db, "select count(*) = 1 from howdah_core.live where worker is not null")
+        beat = await db.fetchval("select beat from howdah_core.worker where no = $1", first_no)
+        while not await db.fetchval("select howdah_core.fence($1, $2)", first_no, beat):
+            beat = await db.fetchval("select beat from howdah_core.worker where no = $1", first_no)
+
+        refused = await db.fetch(
+            "select what from howdah_core.append_batch($1, 1, '{}', '{}', '{}', '{}', '{}', '{}',"
+            " '{}', '{}', '{}', '{}')",
+            first_no,
+        )
+        gate.open.set()
+        await until(db, "select bool_and(status = 'completed') from howdah.invocations")
+
+        assert [row[0] for row in refused] == [b"F"]
+        assert engine.worker_no != first_no
+        assert await result(engine, "Gate/quick") == "quick"
+    await assert_healthy(db)
+
+
+async def test_a_silent_worker_is_fenced_and_its_work_moves(
+    dsn: str, db: "asyncpg.Connection[Any]"
+) -> None:
+    gate, other = Gate(), Gate()
+    other.open.set()
+    async with running_engine(dsn, [gate.service], **SHORT) as silent:
+        await send(silent, "Gate/hold")
+        await until(db, "select count(*) = 1 from howdah_core.live where worker is not null")
+        # The worker goes silent: it no longer beats, and nothing of it runs any more.
+        heartbeat = silent._heartbeat
+        assert heartbeat is not None
+        await asyncio.to_thread(heartbeat.stop)
+        for task in silent._tasks:
+            task.cancel()
+        async with running_engine(dsn, [other.service], **SHORT) as healthy:
+            await until(db, "select status = 'completed' from howdah.invocations")
+            assert healthy.worker_no != silent.worker_no
+    assert (gate.began, other.began) == (1, 1)
+    assert await db.fetchval("select attempts from howdah.invocations") == 2
+    await assert_healthy(db)
+
+
+async def test_two_processes_share_the_work(dsn: str, db: "asyncpg.Connection[Any]") -> None:
+    gate = Gate()
+    async with (
+        running_engine(dsn, [gate.service], max_resident=5) as one,
+        running_engine(dsn, [gate.service], max_resident=5) as two,
+    ):
+        for _ in range(10):
+            await send(one, "Gate/hold")
+        await until(db, "select count(*) = 10 from howdah_core.live where worker is not null")
+        workers = await db.fetch("select worker, count(*) from howdah_core.live group by 1")
+        gate.open.set()
+        await until(db, "select count(*) = 0 from howdah_core.live")
+        assert sorted(row[1] for row in workers) == [5, 5]
+        assert {one.worker_no, two.worker_no} == {row[0] for row in workers}
+    await assert_healthy(db)
+
+
+async def test_an_ingress_without_handlers_gets_its_answers(
+    dsn: str, db: "asyncpg.Connection[Any]"
+) -> None:
+    gate = Gate()
+    gate.open.set()
+    async with (
+        running_engine(dsn, [gate.service], roles=frozenset({"worker"})),
+        running_engine(dsn, [], roles=frozenset({"ingress"})) as ingress,
+    ):
+        assert await result(ingress, "Gate/quick") == "quick"
+        assert await result(ingress, "Gate/hold", idempotency_key="a") == "through"
+        assert await result(ingress, "Gate/hold", idempotency_key="a") == "through"
+    await assert_healthy(db)
+
+
+async def test_cut_connections_lose_and_double_nothing(
+    dsn: str, db: "asyncpg.Connection[Any]"
+) -> None:
+    gate = Gate()
+    gate.open.set()
+    async with running_engine(dsn, [gate.service], **SHORT) as engine:
+        answers = []
+
+        async def client(number: int) -> None:
+            while True:
+                try:
+                    accepted = await engine.accept(
+                        submission(engine, "Gate/hold", idempotency_key=str(number))
+                    )
+                    assert accepted.outcome is not None
+                    answers.append(await asyncio.wait_for(accepted.outcome, 20))
+                    return
+                except Exception as error:
+                    if type(error).__name__ != "StoreUnavailable":
+                        raise
+                    await asyncio.sleep(0.01)
+
+        async def cut() -> None:
+            for _ in range(10):
+                await db.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where application_name = 'howdah lane' and datname = current_database()"
+                )
+                await asyncio.sleep(0.05)
+
+        await asyncio.gather(cut(), *(client(number) for number in range(60)))
+        assert len(answers) == 60
+        assert all(answer.outcome == "succeeded" for answer in answers)
+    assert await db.fetchval("select count(*) from howdah.invocations") == 60
+    await assert_healthy(db)
+
+
+async def test_a_drain_gives_every_lease_back(dsn: str, db: "asyncpg.Connection[Any]") -> None:
+    gate, other = Gate(), Gate()
+    other.open.set()
+    async with running_engine(dsn, [gate.service], drain_timeout=timedelta(0)) as engine:
+        await send(engine, "Gate/hold")
+        await until(db, "select count(*) = 1 from howdah_core.live where worker is not null")
+        await engine.drain()
+        assert await db.fetchval("select status from howdah.invocations") == "ready"
+    async with running_engine(dsn, [other.service]):
+        await until(db, "select status = 'completed' from howdah.invocations")
+    await assert_healthy(db)
