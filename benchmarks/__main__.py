@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks import postgres
 from benchmarks.bench import QUICK, ROOT, Bench, Sizes
+from benchmarks.disk import fsync_us
 from benchmarks.figures import FIGURES, Figure, Measured
 from benchmarks.peers import PEERS, Peer
 from benchmarks.processes import BenchmarkError
@@ -67,6 +68,7 @@ async def run(
         tell = partial(_describe, progress, task)
         async with postgres.server(HERE / ".data") as server:
             settings = await server.settings()
+            fsync = round(fsync_us(HERE))
             bench = Bench(sizes, server, Path(folder), tell)
             installed, absent = await install(peers, figures, tell)
             for peer, reason in absent:
@@ -81,7 +83,9 @@ async def run(
                     progress.advance(task)
     rows = [row for row, _ in plan]
     console.print(table(rows, installed))
+    console.print(f"one fsync of 8 kB took {fsync:,} µs (median) before the run", highlight=False)
     arguments = {"sizes": asdict(sizes), "repeat": repeat, "postgres": server.where}
+    arguments["fsync_us"] = fsync
     path = store(HERE / "results", rows, installed, settings=settings, arguments=arguments)
     console.print(f"written to {path.relative_to(ROOT)}", highlight=False)
 
