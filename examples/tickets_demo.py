@@ -76,7 +76,7 @@ class Server:
         raise SystemExit(f"the server did not start; its log is {self._log.name}")
 
     def kill(self) -> None:
-        """kill -9: no clean-up of any kind."""
+        """End it by kill -9: no clean-up of any kind."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()

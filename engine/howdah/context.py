@@ -99,6 +99,8 @@ class Context(ABC):
 
         Args:
             name: Shown in the journal and compared on replay.
+            serde: How the result is stored; by type unless given.
+            type_hint: The result's type; by the action's annotation unless given.
             action: Coroutine function, or a plain function, which runs in a thread.
             max_attempts: Attempts in all before it fails for good. Without a limit a failing step
                 fails the attempt, which is retried by the handler's policy.

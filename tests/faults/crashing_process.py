@@ -52,7 +52,8 @@ async def main(dsn: str, kill_at: int) -> None:
     )
     assert accepted.outcome is not None
     outcome = await asyncio.wait_for(accepted.outcome, 30)
-    print(outcome.value.decode(), flush=True)
+    sys.stdout.write(outcome.value.decode() + "\n")
+    sys.stdout.flush()
     await engine.stop()
 
 

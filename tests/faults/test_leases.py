@@ -7,7 +7,7 @@ import asyncpg
 from howdah import Context, Service
 from support.engines import assert_healthy, result, running_engine, send, submission, until
 
-SHORT = {"lease": timedelta(seconds=2)}
+SHORT: dict[str, Any] = {"lease": timedelta(seconds=2)}
 
 
 class Gate:

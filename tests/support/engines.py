@@ -28,9 +28,7 @@ async def running_engine(
 ) -> AsyncIterator[Engine]:
     """A started engine; stopped (not drained) at the end."""
     options.setdefault("drain_timeout", timedelta(seconds=5))
-    engine = Engine(
-        dsn=dsn, options=Options(**options), services=services, before_call=before_call
-    )
+    engine = Engine(dsn=dsn, options=Options(**options), services=services, before_call=before_call)
     await engine.start()
     try:
         yield engine

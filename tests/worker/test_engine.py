@@ -302,9 +302,7 @@ async def test_sleeping_holds_no_slot_and_never_ends_early(dsn: str, db: Databas
     async with running_engine(dsn, program.services, max_resident=10) as engine:
         for _ in range(50):
             await send(engine, "Steps/nap", 4_000)
-        await until(
-            db, "select count(*) = 50 from howdah.invocations where status = 'suspended'"
-        )
+        await until(db, "select count(*) = 50 from howdah.invocations where status = 'suspended'")
         assert len(engine.residents) == 0
         assert await result(engine, "Steps/echo", "not delayed") == "not delayed"
         await until(db, "select count(*) = 0 from howdah_core.live")
@@ -398,9 +396,7 @@ async def test_values_that_postgres_refuses_harm_nobody_else(dsn: str, db: Datab
     await assert_healthy(db)
 
 
-async def test_changed_code_is_reported_and_the_journal_is_unharmed(
-    dsn: str, db: Database
-) -> None:
+async def test_changed_code_is_reported_and_the_journal_is_unharmed(dsn: str, db: Database) -> None:
     def version(name: str) -> tuple[Service, list[str]]:
         service = Service("Changing", invocation_retry_policy=FAST)
 

@@ -81,6 +81,11 @@ class Machine:
         """Record the handler's next command, or find it in the journal.
 
         Args:
+            kind: A `Kind`; name, value, ref and detail are those of `Entry`.
+            name: A label, a state key or a target.
+            value: Payload bytes.
+            ref: The callee's id.
+            detail: JSON text.
             cids: How many completion ids it takes; the entry carries the first of them.
 
         Returns:

@@ -18,7 +18,9 @@ def _parameters(first: int, count: int) -> str:
     return ", ".join(f"${number}" for number in range(first, first + count))
 
 
-COMMIT_BATCH = f"select * from howdah_core.commit_batch({_parameters(1, 6 + sum(_COLUMNS.values()))})"
+COMMIT_BATCH = (
+    f"select * from howdah_core.commit_batch({_parameters(1, 6 + sum(_COLUMNS.values()))})"
+)
 APPEND_BATCH = f"select * from howdah_core.append_batch({_parameters(1, 12)})"
 
 
@@ -33,9 +35,7 @@ def is_append_only(units: Sequence[Unit]) -> bool:
 
 def append_arguments(units: Sequence[Unit]) -> list[Any]:
     """Arguments 3 to 12 of `append_batch`."""
-    rows = [
-        (position, *entry) for position, unit in enumerate(units, 1) for entry in unit.entries
-    ]
+    rows = [(position, *entry) for position, unit in enumerate(units, 1) for entry in unit.entries]
     return [
         [unit.attempt.id for unit in units],
         [unit.attempt.epoch for unit in units],
@@ -120,9 +120,7 @@ def _add_final(rows: dict[str, list[tuple[Any, ...]]], position: int, unit: Unit
         waits = None
         if final.wait_ids is not None:
             waits = "{" + ",".join(map(str, final.wait_ids)) + "}"
-        rows["s"].append(
-            (position, final.status, final.run_at, final.delay, waits, final.wait_all)
-        )
+        rows["s"].append((position, final.status, final.run_at, final.delay, waits, final.wait_all))
         return
     outcome = final.outcome
     assert outcome is not None

@@ -261,9 +261,7 @@ class Lane:
         unit.is_queued = True
         self.queue(unit)
 
-    async def _send(
-        self, units: list[Unit], accepts: list[NewInvocation], block: bool
-    ) -> None:
+    async def _send(self, units: list[Unit], accepts: list[NewInvocation], block: bool) -> None:
         owner = self._owner
         if self._connection is None:
             raise StoreUnavailable(doing="committing")
@@ -303,9 +301,7 @@ class Lane:
             self._before_call(statement)
         return rows
 
-    def _apply(
-        self, units: list[Unit], news: list[NewInvocation], rows: Sequence[Any]
-    ) -> None:
+    def _apply(self, units: list[Unit], news: list[NewInvocation], rows: Sequence[Any]) -> None:
         """Tell everybody what the batch did. Columns: see the comment on commit_batch."""
         owner = self._owner
         refused: dict[int, bytes] = {}
@@ -399,9 +395,7 @@ class Lane:
     ) -> None:
         owner = self._owner
         is_new = new.existing is None
-        runs_here = (
-            is_new and new.is_granted and (not new.is_exclusive or new.id in granted)
-        )
+        runs_here = is_new and new.is_granted and (not new.is_exclusive or new.id in granted)
         if new.is_granted:
             # An attempt that begins below takes the slot over.
             owner.release_slots(1)
@@ -410,10 +404,19 @@ class Lane:
         if runs_here:
             owner.begin(
                 Record(
-                    new.id, new.handler.no, new.key, 1, 1, new.input, new.headers, new.parent_id,
-                    new.cid, owner.worker_no if new.waits else None, new.idempotency_key,
+                    new.id,
+                    new.handler.no,
+                    new.key,
+                    1,
+                    1,
+                    new.input,
+                    new.headers,
+                    new.parent_id,
+                    new.cid,
+                    owner.worker_no if new.waits else None,
+                    new.idempotency_key,
                     states.get(new.id, {}),
-                )  # fmt: skip
+                )
             )
         elif is_new and new.delay is None and not new.is_granted:
             queues.add(new.handler.service_no)

@@ -88,7 +88,9 @@ class Attempt:
         "waiting_since",
     )
 
-    def __init__(self, engine: Engine, record: Record, row: HandlerRow, handler: Handler[Any, Any]) -> None:
+    def __init__(
+        self, engine: Engine, record: Record, row: HandlerRow, handler: Handler[Any, Any]
+    ) -> None:
         self.engine = engine
         self.record = record
         self.id: UUID = record.id
@@ -609,12 +611,8 @@ class Attempt:
 
     def _complete(self, unit: Unit, outcome: Outcome) -> None:
         record, row = self.record, self.row
-        retention = (
-            row.idempotency_retention if record.idempotency_key else row.journal_retention
-        )
-        unit.final = Final(
-            "D", outcome=outcome, retention=retention, holds_key=row.is_exclusive
-        )
+        retention = row.idempotency_retention if record.idempotency_key else row.journal_retention
+        unit.final = Final("D", outcome=outcome, retention=retention, holds_key=row.is_exclusive)
         self._finishing = unit
         if record.parent_cid is not None and record.parent_id is not None:
             parent = self.engine.residents.get(record.parent_id)
@@ -745,4 +743,3 @@ def _only_runs(unit: Unit) -> bool:
         and unit.final is None
         and all(entry.kind == Kind.RUN for entry in unit.entries)
     )
-

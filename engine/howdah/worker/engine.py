@@ -457,9 +457,7 @@ class Engine:
     def on_given_back(self, attempt: Attempt, final: Final) -> None:
         """A lease was given back: remember when the row is due."""
         if final.delay is not None:
-            asyncio.get_running_loop().call_later(
-                final.delay.total_seconds(), self._claim_now.set
-            )
+            asyncio.get_running_loop().call_later(final.delay.total_seconds(), self._claim_now.set)
         if final.run_at is not None:
             seconds = (final.run_at - self.database_now()).total_seconds()
             asyncio.get_running_loop().call_later(max(seconds, 0), self._claim_now.set)
@@ -650,7 +648,9 @@ class Engine:
             self._now = (loaded.now, monotonic())
         for record in loaded.records:
             if record.handler_no not in self._handlers:
-                logger.error("a claimed handler is unknown", extra={"handler_no": record.handler_no})
+                logger.error(
+                    "a claimed handler is unknown", extra={"handler_no": record.handler_no}
+                )
                 continue
             earlier = self.residents.get(record.id)
             if earlier is not None:

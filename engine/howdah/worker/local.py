@@ -224,7 +224,9 @@ class LocalContext(ObjectContext):
     def _target(self, tpe: Any, key: str | None, arg: Any) -> tuple[Any, Any, bytes]:
         handler = handler_of(tpe)
         if (key is None) != (handler.service_kind == "service"):
-            verb = "service_call or service_send" if key is not None else "object_call or object_send"
+            verb = (
+                "service_call or service_send" if key is not None else "object_call or object_send"
+            )
             raise WrongContext(
                 verb="a call", problem=f"{handler.service} is a {handler.service_kind}",
                 hint=f"Use {verb}.",
