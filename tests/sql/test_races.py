@@ -1,0 +1,228 @@
+"""Forced interleavings of the SQL functions: one side holds its locks in an open transaction."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+import pytest
+
+from support.engines import assert_healthy, until
+
+Connection: TypeAlias = "asyncpg.Connection[Any]"
+
+COMMIT = """select what, id, n from howdah_core.commit_batch(
+  $1, $2, null, '{}', false, false, $3, $4, $5, '{}', '{}',
+  '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+  $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+  '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+  '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+  $19, $20, $21, $22, $23, $24, '{}', '{}')"""
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def worker(db: Connection) -> int:
+    """A registered worker and an object 'Seat' with one exclusive handler, number 1 each."""
+    await db.execute(
+        """select howdah_core.register_deployment('d', '[{"name": "Seat", "kind": "object",
+             "handlers": [{"name": "hold", "kind": "exclusive", "input_required": false,
+               "is_public": true, "idempotency_retention_seconds": 60,
+               "journal_retention_seconds": 60}]}]')"""
+    )
+    no: int = await db.fetchval(
+        "select howdah_core.register_worker($1, 'h', 1, '{worker}', 10, 1, '0')", uuid.uuid4()
+    )
+    return no
+
+
+async def accept(
+    connection: Connection,
+    worker: int,
+    *ids: uuid.UUID,
+    key: str = "k",
+    idem: str | None = None,
+    is_granted: bool = True,
+) -> list[Any]:
+    """Requests from outside for Seat/<key>/hold."""
+    n = len(ids)
+    return list(
+        await connection.fetch(
+            COMMIT,
+            worker,
+            1,
+            [],
+            [],
+            [],
+            [0] * n,
+            list(ids),
+            [1] * n,
+            [1] * n,
+            [key] * n,
+            [True] * n,
+            [None] * n,
+            [b""] * n,
+            [None] * n,
+            [idem] * n,
+            [None] * n,
+            [is_granted] * n,
+            [False] * n,
+            [],
+            [],
+            [],
+            [],
+            [],
+            [],
+        )  # fmt: skip
+    )
+
+
+async def suspend(connection: Connection, worker: int, id_: uuid.UUID, cid: int) -> list[Any]:
+    """Give a lease back, waiting for a completion."""
+    return list(
+        await connection.fetch(
+            COMMIT,
+            worker,
+            1,
+            [id_],
+            [1],
+            ["S"],
+            *([[]] * 13),
+            [1],
+            ["suspended"],
+            [None],
+            [None],
+            ["{%d}" % cid],
+            [False],
+        )  # fmt: skip
+    )
+
+
+async def is_blocked(db: Connection, other: Connection) -> None:
+    """Wait until `other` waits for a lock."""
+    await until(db, "select cardinality(pg_blocking_pids($1)) > 0", other.get_server_pid())
+
+
+async def test_mail_that_is_being_delivered_is_never_slept_through(
+    dsn: str, db: Connection, worker: int
+) -> None:
+    id_ = uuid.uuid4()
+    await accept(db, worker, id_)
+    async with connected(dsn) as deliverer:
+        async with deliverer.transaction():
+            await deliverer.execute("select from howdah_core.live where id = $1 for share", id_)
+            await deliverer.execute(
+                "insert into howdah_core.mailbox (id, kind, cid, at) values ($1, 105, 1, now())",
+                id_,
+            )
+            deferred = await suspend(db, worker, id_, 1)
+        assert [row["what"] for row in deferred] == [b"B"]
+        ready = await suspend(db, worker, id_, 1)
+
+    assert [row["what"] for row in ready] == [b"R"]
+    assert await db.fetchval("select status from howdah_core.live") == "ready"
+
+
+async def test_other_mail_does_not_wake(db: Connection, worker: int) -> None:
+    id_ = uuid.uuid4()
+    await accept(db, worker, id_)
+    await suspend(db, worker, id_, 1)
+    await db.execute(
+        "insert into howdah_core.mailbox (id, kind, cid, at) values ($1, 105, 2, now())", id_
+    )
+
+    assert await db.fetch("select * from howdah_core.wake($1)", [id_]) == []
+    await db.execute(
+        "insert into howdah_core.mailbox (id, kind, cid, at) values ($1, 105, 1, now())", id_
+    )
+    assert len(await db.fetch("select * from howdah_core.wake($1)", [id_])) == 1
+
+
+async def test_a_key_that_is_being_taken_has_one_holder_and_an_order(
+    dsn: str, db: Connection, worker: int
+) -> None:
+    first, second, third = (uuid.uuid4() for _ in range(3))
+    async with connected(dsn) as slow, connected(dsn) as late:
+        transaction = slow.transaction()
+        await transaction.start()
+        await accept(slow, worker, first)
+        waiting = asyncio.create_task(accept(late, worker, second, third))
+        await is_blocked(db, late)
+        await transaction.commit()
+        rows = await waiting
+
+    assert rows == []
+    assert await db.fetchval("select holder from howdah_core.keylock") == first
+    inbox = await db.fetch("select id from howdah_core.inbox order by seq")
+    assert [row[0] for row in inbox] == [second, third]
+    await assert_healthy(db)
+
+
+async def test_an_idempotency_key_that_is_being_taken_is_attached_to(
+    dsn: str, db: Connection, worker: int
+) -> None:
+    first, second = uuid.uuid4(), uuid.uuid4()
+    async with connected(dsn) as slow, connected(dsn) as late:
+        transaction = slow.transaction()
+        await transaction.start()
+        await accept(slow, worker, first, idem="x")
+        waiting = asyncio.create_task(accept(late, worker, second, idem="x"))
+        await is_blocked(db, late)
+        await transaction.commit()
+        rows = await waiting
+
+    assert [(row["what"], row["id"]) for row in rows if row["what"] == b"D"] == [(b"D", second)]
+    assert await db.fetchval("select count(*) from howdah_core.invocation") == 1
+    await assert_healthy(db)
+
+
+async def test_a_batch_in_flight_is_waited_out_by_the_fence_and_later_ones_are_refused(
+    dsn: str, db: Connection, worker: int
+) -> None:
+    id_ = uuid.uuid4()
+    async with connected(dsn) as zombie, connected(dsn) as fencer:
+        transaction = zombie.transaction()
+        await transaction.start()
+        await accept(zombie, worker, id_)
+        fencing = asyncio.create_task(fencer.fetchval("select howdah_core.fence($1, 0)", worker))
+        await is_blocked(db, fencer)
+        await transaction.commit()
+        assert await fencing
+
+        refused = await accept(zombie, worker, uuid.uuid4(), key="other")
+
+    assert [row["what"] for row in refused] == [b"F"]
+    assert await db.fetchval("select count(*) from howdah_core.invocation") == 1
+
+
+async def test_a_worker_that_beat_meanwhile_is_not_fenced(db: Connection, worker: int) -> None:
+    seen = await db.fetchval("select beat from howdah_core.worker")
+    await db.fetchval("select howdah_core.beat($1)", worker)
+
+    assert not await db.fetchval("select howdah_core.fence($1, $2)", worker, seen)
+
+
+async def test_the_next_generation_refuses_what_an_old_connection_still_sends(
+    db: Connection, worker: int
+) -> None:
+    assert await db.fetchval("select howdah_core.next_generation($1)", worker) == 2
+
+    rows = await accept(db, worker, uuid.uuid4())
+
+    assert [row["what"] for row in rows] == [b"F"]
+
+
+async def test_stricter_isolation_is_refused(db: Connection, worker: int) -> None:
+    with pytest.raises(asyncpg.PostgresError, match="READ COMMITTED"):
+        async with db.transaction(isolation="repeatable_read"):
+            await accept(db, worker, uuid.uuid4())
