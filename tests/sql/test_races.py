@@ -83,7 +83,7 @@ async def accept(
             [],
             [],
             [],
-        )  # fmt: skip
+        )
     )
 
 
@@ -102,9 +102,9 @@ async def suspend(connection: Connection, worker: int, id_: uuid.UUID, cid: int)
             ["suspended"],
             [None],
             [None],
-            ["{%d}" % cid],
+            [f"{{{cid}}}"],
             [False],
-        )  # fmt: skip
+        )
     )
 
 
