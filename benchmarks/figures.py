@@ -137,7 +137,7 @@ FIGURES = (
     ),
     Figure(
         "memory-sleeping",
-        "memory growth, 100,000 asleep",
+        "memory growth per 100,000 asleep",
         "MB",
         10,
         _memory_sleeping,

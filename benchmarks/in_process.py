@@ -1,9 +1,9 @@
-"""What needs an engine without HTTP, as a program of its own: `register`, `fill N`, `latency N`.
+"""What needs an engine without HTTP, as a program of its own: `register`, `fill N`, `nap N`, `latency N`.
 
     python -m benchmarks.in_process DSN COMMAND [N]
 
 `register` makes the benchmark's handlers known; `fill` accepts N three-step invocations in a
-process that has no worker, so that they wait in the queue; `latency` submits N to an engine in this
+process that has no worker, so that they wait in the queue; `nap` the same of invocations that sleep; `latency` submits N to an engine in this
 process, one after the other, and prints their median in milliseconds as JSON.
 """
 
@@ -42,12 +42,16 @@ async def engine(dsn: str, roles: set[str]) -> AsyncIterator[Engine]:
 
 def submission(of: Engine, *, waits: bool) -> Submission:
     """One three-step invocation."""
-    service = of.registry.service("Steps")
-    assert service is not None
+    return _submission(of, "Steps", "three", b'"x"', waits=waits)
+
+
+def _submission(of: Engine, service: str, handler: str, body: bytes, *, waits: bool) -> Submission:
+    row = of.registry.service(service)
+    assert row is not None
     return Submission(
-        handler=service.handlers["three"],
+        handler=row.handlers[handler],
         key=None,
-        body=b'"x"',
+        body=body,
         headers=[],
         idempotency_key=None,
         delay=None,
@@ -62,16 +66,27 @@ async def register(dsn: str, _: int) -> dict[str, float]:
 
 
 async def fill(dsn: str, count: int) -> dict[str, float]:
-    """Accept `count` invocations that nobody executes yet."""
+    """Accept `count` three-step invocations that nobody executes in this process."""
     async with engine(dsn, {"ingress"}) as accepting:
-        remaining = iter(range(count))
-
-        async def submit() -> None:
-            for _ in remaining:
-                await accepting.accept(submission(accepting, waits=False))
-
-        await asyncio.gather(*(submit() for _ in range(SUBMITTED_AT_ONCE)))
+        await _accept(accepting, count, submission(accepting, waits=False))
     return {}
+
+
+async def nap(dsn: str, count: int) -> dict[str, float]:
+    """Accept `count` invocations that will sleep, wherever they are executed."""
+    async with engine(dsn, {"ingress"}) as accepting:
+        await _accept(accepting, count, _submission(accepting, "Sleeper", "nap", b"", waits=False))
+    return {}
+
+
+async def _accept(accepting: Engine, count: int, again: Submission) -> None:
+    remaining = iter(range(count))
+
+    async def submit() -> None:
+        for _ in remaining:
+            await accepting.accept(again)
+
+    await asyncio.gather(*(submit() for _ in range(SUBMITTED_AT_ONCE)))
 
 
 async def latency(dsn: str, count: int) -> dict[str, float]:
@@ -89,7 +104,7 @@ async def latency(dsn: str, count: int) -> dict[str, float]:
     return {"p50_ms": measured[count // 2] * 1000}
 
 
-COMMANDS: dict[str, Any] = {"register": register, "fill": fill, "latency": latency}
+COMMANDS: dict[str, Any] = {"register": register, "fill": fill, "nap": nap, "latency": latency}
 
 
 def main() -> None:
