@@ -11,13 +11,17 @@ import pwd
 import shutil
 import stat
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from howdah.errors import InvalidOption, StoreError
 
-_NAMES: Final = ("howdah", "postgres")
+_NAME: Final = "howdah"
+_NAME_OF_SERVERS: Final = "postgres"  # what Debian and others run a system-wide Postgres under
+_CREATE_TRIES: Final = 20
+_CREATE_RETRY_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +67,14 @@ def choose(cluster: Path) -> Account:
     """Return the account for a cluster.
 
     As root: the owner of the cluster if there is one, else the account named by `HOWDAH_PG_UID`,
-    else `howdah` or `postgres`, else a new system account `howdah`.
+    else the system account `howdah`, which is made if need be, else `postgres`.
     """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid(), is_other=False)
     if cluster.exists() and cluster.stat().st_uid != 0:
         owner = cluster.stat()
         return Account(owner.st_uid, owner.st_gid, is_other=True)
-    entry = _configured() or _by_name() or _created()
+    entry = _configured() or _named(_NAME) or _created() or _named(_NAME_OF_SERVERS)
     if entry is None:
         raise StoreError(
             "The embedded Postgres must not run as root, and there is no account to run it under.",
@@ -97,22 +101,22 @@ def _configured() -> pwd.struct_passwd | None:
     return entry
 
 
-def _by_name() -> pwd.struct_passwd | None:
-    for name in _NAMES:
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    return None
+def _named(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
 
 
 def _created() -> pwd.struct_passwd | None:
     program = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if program is None:
-        return None
-    subprocess.run(
-        [program, "--system", "--user-group", "--no-create-home", _NAMES[0]],
-        check=False,  # another process may have been faster; what counts is that it exists now
-        capture_output=True,
-    )
-    return _by_name()
+    for _ in range(_CREATE_TRIES if program else 0):
+        made = subprocess.run(
+            [str(program), "--system", "--user-group", "--no-create-home", _NAME],
+            check=False,
+            capture_output=True,
+        )
+        if made.returncode == 0 or _named(_NAME) is not None:
+            return _named(_NAME)
+        time.sleep(_CREATE_RETRY_S)  # another process may be making it just now
+    return None

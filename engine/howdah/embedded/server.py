@@ -1,14 +1,12 @@
 """Starts, adopts, watches and stops the embedded Postgres.
 
-The server belongs to its data directory, not to the process that started it: it outlives a killed
-parent, and whoever comes next adopts it. Each user holds a shared lock on `users.lock`; the last
-one to stop stops the server. `start.lock` makes starting and stopping one at a time.
+The server belongs to its data directory, not to the process that started it: whoever comes next
+adopts it, and the last one to leave stops it. A keeper (`keeper.py`) is its parent and ends it when
+all its users were killed. Who is there is told by locks that the kernel drops when a process ends,
+never by the existence of a pid.
 
-There is no TCP and there are no passwords: who may enter the socket's directory (0700) may connect.
-
-    .howdah/
-      postgres/        the cluster (or, as root, a link to where the server's account can reach it)
-        data/  socket/  postgres.log  start.lock  users.lock
+There is no TCP, and there are no passwords: who may enter the socket's directory (0700) and is
+known to Postgres by name may connect.
 """
 
 from __future__ import annotations
@@ -16,65 +14,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
-import time
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from time import monotonic
+from typing import Final
 from urllib.parse import quote
 
 import asyncpg
 
-from howdah.embedded import accounts, postmaster, programs
-from howdah.embedded.accounts import Account
+from howdah.embedded import cluster, keeper, layout, locks, postmaster, programs
 from howdah.embedded.locks import FileLock, exclusive
 from howdah.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
-_SOCKET_PATH_BYTES_MAX: Final = 100  # of 107 (Linux) or 103 (macOS), less the name of the lock
-_SOCKET_NAME: Final = "/.s.PGSQL.5432.lock"
-_SHM_BYTES_MIN: Final = 256 * 1024 * 1024
-_ORPHANS_LEAVE_S: Final = 20.0
+IDLE_SECONDS: Final = 10.0
+"""How long a server stays when all its users were killed, for the next one to adopt it."""
+
 _STOP_S: Final = 60.0
-_POLL_S: Final = 0.05
+_POLL_S: Final = 0.02
 _WATCH_S: Final = 1.0
 _PROGRESS_S: Final = 3.0
-
-_SETTINGS: Final = """
-# Written by howdah. Put your own settings below the include: the last one wins.
-listen_addresses = ''
-unix_socket_permissions = 0700
-port = 5432
-max_connections = 200
-shared_buffers = 256MB
-fsync = on
-jit = off
-max_parallel_workers_per_gather = 0
-shared_preload_libraries = 'pg_stat_statements'
-log_timezone = 'UTC'
-timezone = 'UTC'
-log_line_prefix = '%m [%p] %a '
-"""
-
-
-_LOST: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.InterfaceError,
-)
-"""What a connection says when its server is not there yet, or not any more."""
-
-# Servers that this process started and others still use. Kept, so that they are collected when they
-# end, rather than left as zombies for as long as this process lives.
-_left_running: list[subprocess.Popen[bytes]] = []
+_CONNECT_S: Final = 10.0
 
 
 def _silent(_text: str) -> None:
@@ -92,16 +56,16 @@ class EmbeddedPostgres:
     """
 
     def __init__(
-        self, data_dir: Path, bin_dir: Path | None, on_progress: Callable[[str], None]
+        self, places: layout.Layout, bin_dir: Path | None, on_progress: Callable[[str], None]
     ) -> None:
-        self.data_dir = data_dir
+        self.data_dir = places.data_dir
         self.dsn = ""
         self.superuser_dsn = ""
         self.pid = 0
+        self._maintenance_dsn = ""
+        self._places = places
         self._bin_dir = bin_dir
         self._tell = on_progress
-        self._home = data_dir
-        self._process: subprocess.Popen[bytes] | None = None
         self._use: FileLock | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -115,7 +79,8 @@ class EmbeddedPostgres:
     ) -> EmbeddedPostgres:
         """Return the running server of a data directory, started (and created) if need be.
 
-        Waits for as long as recovery after a crash takes.
+        Waits for as long as recovery after a crash takes. Any number of processes may do so at the
+        same time; they share one server.
 
         Args:
             data_dir: Where everything is kept.
@@ -125,21 +90,16 @@ class EmbeddedPostgres:
         Raises:
             StoreError: There are no programs, or the server does not start; the message says why.
         """
-        server = cls(data_dir.absolute(), bin_dir, on_progress or _silent)
-        account = await asyncio.to_thread(server._lay_out)
-        async with exclusive(server._home / "start.lock"):
-            server._use = await FileLock.take(server._home / "users.lock", shared=True)
+        places = await asyncio.to_thread(layout.lay_out, data_dir)
+        server = cls(places, bin_dir, on_progress or _silent)
+        async with exclusive(places.start_lock):
+            server._use = await FileLock.take(places.users_lock, shared=True)
             try:
-                await server._run(account)
-            except _LOST as error:
-                server._release()
-                raise StoreError(
-                    f"The embedded Postgres went away while it started: {server._log_tail()}"
-                ) from error
+                await server._run()
             except BaseException:
                 server._release()
                 raise
-        server._watcher = asyncio.create_task(server._watch(account))
+        server._watcher = asyncio.create_task(server._watch())
         return server
 
     async def stop(self) -> None:
@@ -149,112 +109,69 @@ class EmbeddedPostgres:
             await asyncio.gather(self._watcher, return_exceptions=True)
         if self._use is None:
             return
-        async with exclusive(self._home / "start.lock"):
-            is_last = self._use.try_lock()
-            self._release()
-            if is_last:
-                await self._shut_down()
-            elif self._process is not None:
-                _left_running.append(self._process)
+        async with exclusive(self._places.start_lock):
+            try:
+                if await self._is_last_user():
+                    await self._shut_down()
+            finally:
+                self._release()
 
-    @property
-    def _cluster(self) -> Path:
-        return self._home / "data"
+    async def _is_last_user(self) -> bool:
+        """Turn our shared lock into an exclusive one; the keeper may be in the way for a moment."""
+        for _ in range(5):
+            if self._use is not None and self._use.try_lock():
+                return True
+            await asyncio.sleep(_POLL_S)
+        return False
 
     def _release(self) -> None:
         if self._use is not None:
             self._use.close()
             self._use = None
 
-    # --- where things are -----------------------------------------------------------------------
-
-    def _lay_out(self) -> Account:
-        try:
-            self.data_dir.mkdir(
-                mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True
-            )
-        except OSError as error:
-            raise StoreError(
-                f"The data directory {self.data_dir} cannot be created: {error}.",
-                hint="Choose another with HOWDAH_DATA_DIR or --data-dir.",
-            ) from error
-        home = self.data_dir / "postgres"
-        account = accounts.choose(home.resolve() / "data")
-        if account.is_other and not home.exists() and not account.can_reach(self.data_dir):
-            self._settle_elsewhere(home)
-        home.mkdir(mode=0o711 if account.is_other else 0o700, exist_ok=True)
-        self._home = home.resolve()
-        if account.is_other and not account.can_reach(self._home):
-            raise StoreError(
-                f"The account with uid {account.uid}, which runs Postgres, cannot reach {self._home}.",
-                hint="Choose another place with HOWDAH_DATA_DIR, or allow the way to it.",
-            )
-        return account
-
-    def _settle_elsewhere(self, home: Path) -> None:
-        """Link `home` to a directory that root keeps for accounts that cannot come here."""
-        if home.is_symlink():
-            raise StoreError(
-                f"{home} points to {home.readlink()}, which is gone.",
-                hint="Bring it back, or remove the link to begin with an empty database.",
-            )
-        programs.make_shared_dir()
-        elsewhere = Path(tempfile.mkdtemp(prefix="data-", dir=programs.SHARED_DIR))
-        elsewhere.chmod(0o711)
-        try:
-            home.symlink_to(elsewhere)
-        except FileExistsError:  # another process did the same a moment ago
-            elsewhere.rmdir()
-
-    def _socket_dir(self, account: Account) -> Path:
-        """Return a directory, 0700 and the account's, whose path is short enough for a socket."""
-        found = self._home / "socket"
-        if len(os.fsencode(found)) + len(_SOCKET_NAME) > _SOCKET_PATH_BYTES_MAX:
-            found = Path(tempfile.mkdtemp(prefix="howdah-", dir="/tmp"))
-        found.mkdir(mode=0o700, exist_ok=True)
-        account.own(found)
-        found.chmod(0o700)
-        return found
-
     # --- starting -------------------------------------------------------------------------------
 
-    async def _run(self, account: Account) -> None:
-        found = postmaster.find(self._cluster)
-        if found is not None and found.socket_dir is None:
-            found = await self._found_when_written()
-        if found is not None and self._adopt(found) and await self._is_usable():
-            return
-        await self._launch(account)
+    async def _run(self) -> None:
+        """Return when the server answers: the one that is there, or else a new one."""
+        told_at = monotonic()
+        while not await self._adopt():
+            lock = FileLock(self._places.server_lock)
+            try:
+                if lock.try_lock() and postmaster.find(self._places.cluster) is None:
+                    await self._launch(lock)
+                    break
+            finally:
+                lock.close()
+            told_at = await self._wait(told_at)
         await self._prepare_database()
 
-    async def _is_usable(self) -> bool:
-        """Prepare an adopted server; return False if it turns out to have been dying."""
-        deadline = time.monotonic() + _ORPHANS_LEAVE_S
-        while True:
-            try:
-                await self._prepare_database()
-            except _LOST:
-                if not self._is_alive():
-                    return False
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(_POLL_S)
-            else:
-                return True
+    async def _wait(self, told_at: float) -> float:
+        if monotonic() - told_at > _PROGRESS_S:
+            told_at = monotonic()
+            self._tell(f"Waiting for Postgres. It says: {self._places.log_tail(lines=1)}")
+        await asyncio.sleep(_POLL_S)
+        return told_at
 
-    async def _found_when_written(self) -> postmaster.Postmaster | None:
-        """Give a server that another process has just started the time to write its file."""
-        deadline = time.monotonic() + _ORPHANS_LEAVE_S
-        while (found := postmaster.find(self._cluster)) and found.socket_dir is None:
-            if time.monotonic() > deadline:
-                return found
-            await asyncio.sleep(_POLL_S)
-        return found
-
-    def _adopt(self, found: postmaster.Postmaster) -> bool:
-        if found.socket_dir is None or not found.socket_dir.is_dir():
+    async def _adopt(self) -> bool:
+        """Point at the server that runs, if one does and answers."""
+        found = postmaster.find(self._places.cluster)
+        if found is None or found.socket_dir is None:
+            return False
+        if not found.socket_dir.is_dir():  # nobody can reach it any more
+            os.kill(found.pid, signal.SIGINT)
             return False
         self._point_at(found.pid, found.socket_dir)
+        try:
+            connection = await asyncpg.connect(self._maintenance_dsn, timeout=_CONNECT_S)
+        except asyncpg.InvalidAuthorizationSpecificationError as error:
+            raise StoreError(
+                f"The embedded Postgres of {self.data_dir} lets only those in whom it knew when "
+                f"it was started: {error}.",
+                hint="Stop the howdah that started it, and try again.",
+            ) from error
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        await connection.close()
         return True
 
     def _point_at(self, pid: int, socket_dir: Path) -> None:
@@ -264,205 +181,97 @@ class EmbeddedPostgres:
         self.superuser_dsn = f"postgresql://postgres@/howdah?{where}"
         self._maintenance_dsn = f"postgresql://postgres@/postgres?{where}"
 
-    async def _launch(self, account: Account) -> None:
-        await self._shut_down()  # a server that nobody can reach any more
-        chosen = await asyncio.to_thread(programs.find, account, self._bin_dir)
-        await asyncio.to_thread(self._create_cluster, account, chosen)
-        deadline = time.monotonic() + _ORPHANS_LEAVE_S
-        while not await self._try_launch(account, chosen):
-            if time.monotonic() > deadline:
+    async def _launch(self, lock: FileLock) -> None:
+        """Start a server, which takes `lock` over, and return when it answers."""
+        log_at = await asyncio.to_thread(self._spawn, lock)
+        lock.close()
+        told_at = monotonic()
+        while not await self._adopt():
+            if locks.is_free(self._places.server_lock):
                 raise StoreError(
-                    f"The embedded Postgres does not start: {self._log_tail()}",
-                    hint=f"Its log is {self._home / 'postgres.log'}.",
+                    f"The embedded Postgres does not start: {self._places.log_tail(log_at)}",
+                    hint=f"Its log is {self._places.log}.",
                 )
-            await asyncio.sleep(0.3)
+            told_at = await self._wait(told_at)
+        logger.info("embedded_postgres.started", extra={"pid": self.pid})
 
-    async def _try_launch(self, account: Account, chosen: programs.Programs) -> bool:
-        """Start the server; return False if it ended because an earlier one's remains linger."""
-        postmaster.remove_misleading_pid_file(self._cluster)
-        socket_dir = self._socket_dir(account)
-        log = self._home / "postgres.log"
-        log.touch(mode=0o600)
-        command = [
-            str(chosen.bin_dir / "postgres"),
-            "-D",
-            str(self._cluster),
-            "-k",
-            str(socket_dir),
-        ]
-        command += ["-c", f"dynamic_shared_memory_type={_shared_memory_type()}"]
-        log_at = log.stat().st_size
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
+    def _spawn(self, lock: FileLock) -> int:
+        places = self._places
+        chosen = programs.find(places.account, self._bin_dir)
+        if (places.cluster / "PG_VERSION").is_file():
+            cluster.refuse_other_major(places, chosen)
+        else:
+            self._tell(f"Creating a Postgres {chosen.major} database in {self.data_dir} …")
+            cluster.create(places, chosen)
+        socket_dir = places.socket_dir()
+        postmaster.remove_remains(places.cluster, socket_dir)
+        cluster.admit_callers(places)
+        account = places.account
+        log = places.open_log()
+        try:
+            log_at = os.fstat(log).st_size
+            subprocess.run(
+                [
+                    *(sys.executable, "-I", "-S", keeper.__file__),
+                    *(str(lock.descriptor), str(places.users_lock)),
+                    *(str(account.uid if account.is_other else -1), str(account.gid)),
+                    *(str(IDLE_SECONDS), *cluster.command(places, chosen, socket_dir)),
+                ],
+                check=True,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdout=log,
+                stderr=log,
                 cwd="/",
-                env=_environment(),
-                start_new_session=True,  # Ctrl-C in the terminal is for howdah, which stops it in order
-                **account.popen_options(),
+                start_new_session=True,
+                pass_fds=[lock.descriptor],
             )
-        self._point_at(self._process.pid, socket_dir)
-        if await self._answers(self._process):
-            logger.info("embedded_postgres.started", extra={"pid": self.pid})
-            return True
-        said = log.read_bytes()[log_at:].decode("utf-8", "replace")
-        if not any(text in said for text in ("pre-existing shared memory", "lock file")):
-            raise StoreError(
-                f"The embedded Postgres does not start: {self._log_tail()}",
-                hint=f"Its log is {log}.",
-            )
-        return False
-
-    async def _answers(self, process: subprocess.Popen[bytes]) -> bool:
-        """Wait until the server answers; return False if it ended instead."""
-        told_at = time.monotonic()
-        while process.poll() is None:
-            try:
-                connection = await asyncpg.connect(self._maintenance_dsn, timeout=5)
-            except _LOST:
-                if time.monotonic() - told_at > _PROGRESS_S:
-                    told_at = time.monotonic()
-                    self._tell("Postgres is recovering what the last crash left unwritten …")
-                await asyncio.sleep(_POLL_S)
-            else:
-                await connection.close()
-                return True
-        return False
-
-    def _create_cluster(self, account: Account, chosen: programs.Programs) -> None:
-        version = self._cluster / "PG_VERSION"
-        if version.is_file():
-            major = version.read_text().strip()
-            if major != str(chosen.major):
-                raise StoreError(
-                    f"{self.data_dir} was written by Postgres {major}, but this is "
-                    f"Postgres {chosen.major}.",
-                    hint="Dump it with the older version (pg_dump) and restore into a new "
-                    "directory, or install the older version again.",
-                )
-            return
-        self._tell(f"Creating a Postgres {chosen.major} database in {self.data_dir} …")
-        half_made = self._home / "data.new"
-        shutil.rmtree(half_made, ignore_errors=True)
-        half_made.mkdir(mode=0o700)
-        account.own(half_made)
-        made = subprocess.run(
-            [
-                str(chosen.bin_dir / "initdb"),
-                f"--pgdata={half_made}",
-                "--username=postgres",
-                "--auth=trust",
-                *chosen.locale_options,
-            ],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd="/",
-            env=_environment(),
-            **account.popen_options(),
-        )
-        if made.returncode:
-            raise StoreError(f"initdb failed: {made.stderr.strip() or made.stdout.strip()}")
-        for name, text in (
-            ("howdah.conf", _SETTINGS.lstrip()),
-            ("postgresql.conf", "\ninclude 'howdah.conf'\n"),
-        ):
-            with (half_made / name).open("a") as file:
-                file.write(text)
-            account.own(half_made / name)
-            (half_made / name).chmod(0o600)
-        half_made.rename(self._cluster)
+        finally:
+            os.close(log)
+        return log_at
 
     async def _prepare_database(self) -> None:
-        connection = await self._connected()
+        connection = await asyncpg.connect(self._maintenance_dsn)
         try:
             if not await connection.fetchval("select 1 from pg_roles where rolname = 'howdah'"):
                 await connection.execute("create role howdah login")
                 await connection.execute("grant pg_monitor to howdah")
             if not await connection.fetchval("select 1 from pg_database where datname = 'howdah'"):
                 await connection.execute("create database howdah owner howdah")
+            loaded = await connection.fetchval("show shared_preload_libraries")
         finally:
             await connection.close()
+        if "pg_stat_statements" not in loaded:
+            return
         connection = await asyncpg.connect(self.superuser_dsn)
         try:
+            await connection.execute("set client_min_messages = warning")
             await connection.execute("create extension if not exists pg_stat_statements")
         finally:
             await connection.close()
 
-    async def _connected(self) -> asyncpg.Connection[Any]:
-        """Connect, and wait while a server that was adopted is still starting."""
-        while True:
-            try:
-                return await asyncpg.connect(self._maintenance_dsn, timeout=10)
-            except _LOST:
-                if not self._is_alive():
-                    raise
-                await asyncio.sleep(_POLL_S)
-
     # --- watching and stopping ------------------------------------------------------------------
 
-    async def _watch(self, account: Account) -> None:
+    async def _watch(self) -> None:
         """Start the server again if it dies while it is in use."""
         while True:
             await asyncio.sleep(_WATCH_S)
-            if self._is_alive():
+            if postmaster.is_postmaster(self.pid, self._places.cluster):
                 continue
             logger.warning("embedded_postgres.died", extra={"pid": self.pid})
             try:
-                async with exclusive(self._home / "start.lock"):
-                    await self._run(account)
-            except (StoreError, *_LOST) as error:
+                async with exclusive(self._places.start_lock):
+                    await self._run()
+            except (StoreError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 logger.error("embedded_postgres.restart_failed", extra={"problem": str(error)})
 
-    def _is_alive(self) -> bool:
-        if self._process is not None and self._process.pid == self.pid:
-            return self._process.poll() is None
-        return postmaster.is_postmaster(self.pid, self._cluster)
-
     async def _shut_down(self) -> None:
-        found = postmaster.find(self._cluster)
-        if found is None:
-            return
-        os.kill(
-            found.pid, signal.SIGINT
-        )  # Postgres's fast shutdown: end sessions, checkpoint, leave
-        deadline = time.monotonic() + _STOP_S
-        while postmaster.is_postmaster(found.pid, self._cluster):
-            self._collect()
-            if time.monotonic() > deadline:
-                raise StoreError(
-                    f"The embedded Postgres (process {found.pid}) does not stop.",
-                    hint=f"Its log is {self._home / 'postgres.log'}.",
-                )
+        found = postmaster.find(self._places.cluster)
+        if found is not None:
+            os.kill(found.pid, signal.SIGINT)  # fast shutdown: end sessions, checkpoint, leave
+        deadline = monotonic() + _STOP_S
+        while not locks.is_free(self._places.server_lock):
+            if monotonic() > deadline:
+                logger.warning("embedded_postgres.stops_slowly", extra={"pid": self.pid})
+                return
             await asyncio.sleep(_POLL_S)
-        self._collect()
-        if found.socket_dir is not None and found.socket_dir.name.startswith("howdah-"):
-            shutil.rmtree(found.socket_dir, ignore_errors=True)
-
-    def _collect(self) -> None:
-        if self._process is not None:
-            self._process.poll()
-        _left_running[:] = [process for process in _left_running if process.poll() is None]
-
-    def _log_tail(self) -> str:
-        try:
-            lines = (self._home / "postgres.log").read_text("utf-8", "replace").splitlines()
-        except FileNotFoundError:
-            return "it left no log."
-        return " | ".join(lines[-5:])
-
-
-def _environment() -> dict[str, str]:
-    """Return a small environment: no PG* variable, and no locale that may not be installed."""
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _shared_memory_type() -> str:
-    """Return `mmap` where /dev/shm is too small for Postgres, as it is in a container."""
-    try:
-        found = os.statvfs("/dev/shm")
-    except OSError:
-        return "posix" if Path("/proc/self").exists() is False else "mmap"
-    return "posix" if found.f_frsize * found.f_blocks >= _SHM_BYTES_MIN else "mmap"
+        self._places.remove_socket_dir()
