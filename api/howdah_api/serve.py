@@ -14,20 +14,19 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from hypercorn.asyncio import serve as serve_http
-from hypercorn.config import Config
-from hypercorn.typing import ASGIFramework
+from starlette.types import ASGIApp
 
 from howdah.errors import StoreUnavailable
 from howdah.options import Options
 from howdah.worker.engine import Engine
-from howdah_api.addresses import BACKLOG, url_of
+from howdah_api.addresses import url_of
 from howdah_api.admin import create_admin
 from howdah_api.databases import Tell, await_database
+from howdah_api.http import serve_http
 from howdah_api.ingress.app import IngressApp
 from howdah_api.modules import Declared
 
@@ -35,10 +34,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Also the time a client has for its request's headers: the server counts both with one clock.
-KEEP_ALIVE_SECONDS = 10
-H2_STREAMS_MAX = 1000
-HEADER_BYTES_MAX = 64 * 1024
 CLOSE_SECONDS = 5.0  # how long open connections may take to end after the engine has drained
 START_ATTEMPTS_MAX = 5
 
@@ -184,24 +179,14 @@ async def _until_asked(stopping: Stopping, servers: Sequence[asyncio.Task[None]]
 
 
 def _serve(
-    app: ASGIFramework | Callable[..., Awaitable[None]],
+    app: ASGIApp,
     sock: socket.socket,
     options: Options,
     stopping: Stopping,
 ) -> asyncio.Task[None]:
-    config = Config()
-    config.bind = [f"fd://{sock.detach()}"]
-    config.backlog = BACKLOG
-    config.keep_alive_timeout = KEEP_ALIVE_SECONDS
-    config.keep_alive_max_requests = sys.maxsize
-    config.h2_max_concurrent_streams = H2_STREAMS_MAX
-    config.h11_max_incomplete_size = HEADER_BYTES_MAX
-    config.include_server_header = False
-    config.accesslog = None
-    config.errorlog = logging.getLogger("howdah_api.http")
-    config.graceful_timeout = options.drain_timeout.total_seconds() + CLOSE_SECONDS
+    grace_seconds = options.drain_timeout.total_seconds() + CLOSE_SECONDS
     return asyncio.ensure_future(
-        serve_http(app, config, shutdown_trigger=stopping.asked.wait, mode="asgi")
+        serve_http(app, sock, stop=stopping.asked, grace_seconds=grace_seconds)
     )
 
 
