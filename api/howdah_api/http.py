@@ -2,9 +2,8 @@
 
 Hypercorn does what is hard (HTTP/1.1 through h11, h2c through h2, one port for both). Its own
 connection spends two tasks and a lock on the idle timer of each request, and writes header and body
-apart; the one here spends a timer and writes once, which is a quarter of the work of a request
-(`docs/performance.md`). It also bounds what peers may hold: connections, and responses that they
-do not read.
+apart; the one here spends a timer and writes once, which takes a quarter off the cost of a request.
+It also bounds what peers may hold: connections, and responses that they do not read.
 """
 
 from __future__ import annotations
