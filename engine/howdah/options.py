@@ -23,6 +23,8 @@ ENV_PREFIX_OF_TESTS = "HOWDAH_TEST_"
 
 ROLES = ("ingress", "admin", "worker")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_YES = ("yes", "true", "on", "1")
+_NO = ("no", "false", "off", "0")
 
 _KIB = 1024
 _MIB = 1024 * _KIB
@@ -189,6 +191,13 @@ def _parse_count(text: str) -> int:
     return int(stripped)
 
 
+def _parse_yes_or_no(text: str) -> bool:
+    answer = text.strip().lower()
+    if answer not in _YES + _NO:
+        raise UsageError(f"{_shown(text)} is neither yes nor no.")
+    return answer in _YES
+
+
 def _parse_roles(text: str) -> frozenset[str]:
     roles = frozenset(part.strip() for part in text.split(",") if part.strip())
     unknown = sorted(roles - set(ROLES))
@@ -253,6 +262,8 @@ def format_value(value: object, unit: str = "") -> str:
     """Write an option's value the way it is read from text; None is `-`."""
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, frozenset):
@@ -327,6 +338,16 @@ class Options:
             "user",
             "The account, by number or name, that runs the embedded Postgres for a howdah run by root.",
             parse=str.strip,
+        ),
+    )
+    allow_unsafe_postgres: bool = field(
+        default=False,
+        metadata=_knob(
+            "HOWDAH_ALLOW_UNSAFE_POSTGRES",
+            None,
+            "yes or no",
+            "Use a Postgres that may lose commits in a power cut: fsync or full_page_writes is off.",
+            parse=_parse_yes_or_no,
         ),
     )
     ingress: str = field(

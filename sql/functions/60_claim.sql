@@ -6,8 +6,11 @@
 -- when none is known) and 'T' (at = the clock); 'F' alone when the worker is fenced or the
 -- generation is old.
 --
+-- The ids come as an array: the planner takes a limited CTE for a large one and would join it to
+-- the whole table.
+--
 -- Locks: advisory (1, worker) shared; live rows, skip locked. now() is the index condition: a
--- volatile clock is not one. Raises: WD010. Called by: worker/claim.py.
+-- volatile clock is not one. Raises: WD010. Called by: worker/engine.py.
 create or replace function howdah_core.claim(
   p_worker int, p_gen int, p_deployment int, p_queues int[], p_limit int)
 returns table (
@@ -45,7 +48,7 @@ begin
            epoch = l.epoch + 1, attempts = l.attempts + 1, attempts_total = l.attempts_total + 1,
            deployment = p_deployment, modified_at = howdah_core.clock(),
            started_at = coalesce(l.started_at, howdah_core.clock())
-      from due where l.id = due.id
+     where l.id = any (array(select due.id from due))
     returning l.id, l.created_at, l.epoch)
   select array_agg(taken.id order by taken.created_at),
          array_agg(taken.id) filter (where taken.epoch > 1)

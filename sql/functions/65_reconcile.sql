@@ -6,7 +6,7 @@
 -- that was lost can be written any more), then 'T'. 'F' alone: fenced or an old generation.
 --
 -- Locks: advisory (1, worker) exclusive: it waits out a batch that a vanished connection left
--- behind. Live rows, waiting. Raises: WD010, 55P03. Called by: worker/recover.py, with the commit
+-- behind. Live rows, waiting. Raises: WD010, 55P03. Called by: worker/engine.py, with the commit
 -- lane and claims at rest.
 create or replace function howdah_core.reconcile(
   p_worker int, p_gen int, p_deployment int, p_ids uuid[], p_epochs int[])
@@ -49,7 +49,7 @@ begin
     update howdah_core.live l
        set epoch = l.epoch + 1, attempts_total = l.attempts_total + 1,
            deployment = p_deployment, modified_at = howdah_core.clock()
-      from mine where l.id = mine.id
+     where l.id = any (array(select mine.id from mine))
     returning l.id)
   select array_agg(taken.id) into v_ids from taken;
 

@@ -122,7 +122,7 @@ begin
       update howdah_core.live l
          set status = 'ready', worker = null, run_at = howdah_core.clock(),
              modified_at = howdah_core.clock()
-        from lost where l.id = lost.id
+       where l.id = any (array(select lost.id from lost))
       returning l.q)
     select ready.q, count(*)::int from ready group by ready.q;
 end

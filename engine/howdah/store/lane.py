@@ -56,6 +56,9 @@ class LaneOwner(Protocol):
     def release_slots(self, count: int) -> None:
         """Slots that were reserved for grants and not used."""
 
+    def on_scheduled(self, new: NewInvocation) -> None:
+        """A delayed send is on disk; it is due after `new.delay`."""
+
     def on_ready(self, queues: set[int]) -> None:
         """Queues have ready work."""
 
@@ -418,7 +421,9 @@ class Lane:
                     states.get(new.id, {}),
                 )
             )
-        elif is_new and new.delay is None and not new.is_granted:
+        elif is_new and new.delay is not None:
+            owner.on_scheduled(new)
+        elif is_new and not new.is_granted:
             queues.add(new.handler.service_no)
 
 

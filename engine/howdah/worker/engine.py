@@ -69,6 +69,8 @@ SWEEP_MAX = 1000
 RECONNECT_SECONDS_MAX = 2.0
 LEASE_PART = 0.8
 """After this part of the lease without a beat the residents are dropped."""
+POLL_PART_MAX = 1.25
+"""A poll comes after at most this many poll intervals."""
 RELEASE_SECONDS = 5.0
 """How long a stopping process waits for the commit that gives its last leases back."""
 THREADS_MAX = 32
@@ -327,10 +329,6 @@ class Engine:
             if outcome is not None:
                 self._forget_client(new.id, outcome)
             raise
-        if submission.delay is not None and new.existing is None:
-            asyncio.get_running_loop().call_later(
-                submission.delay.total_seconds(), self._due, new.is_exclusive
-            )
         if new.existing is None:
             return Accepted(new.id, True, new.execution_time, outcome)
         if outcome is None:
@@ -338,8 +336,19 @@ class Engine:
         self._forget_client(new.id, outcome)
         return Accepted(new.existing, False, None, self.attach(new.existing))
 
-    def _due(self, is_exclusive: bool) -> None:
-        (self._promote_now if is_exclusive else self._claim_now).set()
+    def on_scheduled(self, new: NewInvocation) -> None:
+        """A delayed send is on disk."""
+        assert new.delay is not None
+        wake = self._promote_now if new.is_exclusive else self._claim_now
+        self._wake_in(new.delay.total_seconds(), wake)
+
+    def _wake_in(self, seconds: float, loop_of: asyncio.Event) -> None:
+        """Wake a polling loop when a row is due, unless it asks before that anyway.
+
+        What sleeps in the database costs no timer here: each poll learns when the next is due.
+        """
+        if seconds <= self.options.poll_interval.total_seconds() * POLL_PART_MAX:
+            asyncio.get_running_loop().call_later(max(seconds, 0.0), loop_of.set)
 
     async def attach(self, invocation_id: UUID) -> Outcome:
         """The outcome of an invocation, when it has one. Raises `NotFound`."""
@@ -457,10 +466,10 @@ class Engine:
     def on_given_back(self, attempt: Attempt, final: Final) -> None:
         """A lease was given back: remember when the row is due."""
         if final.delay is not None:
-            asyncio.get_running_loop().call_later(final.delay.total_seconds(), self._claim_now.set)
+            self._wake_in(final.delay.total_seconds(), self._claim_now)
         if final.run_at is not None:
             seconds = (final.run_at - self.database_now()).total_seconds()
-            asyncio.get_running_loop().call_later(max(seconds, 0), self._claim_now.set)
+            self._wake_in(seconds, self._claim_now)
         if final.status == "ready":
             self._notifier.add(WORK, str(attempt.row.service_no))
 
