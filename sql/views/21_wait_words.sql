@@ -23,7 +23,8 @@ from (
   from howdah.waits w
   cross join lateral (
     select case
-      when w.due_at is not null then 'until ' || date_trunc('milliseconds', w.due_at)
+      when w.due_at is not null
+        then concat_ws(' ', 'until', date_trunc('milliseconds', w.due_at), '(' || w.name || ')')
       else concat_ws(' ', w.name, w.target, '(' || w.callee_id || ')')
     end as name) z
   group by w.invocation_id

@@ -12,49 +12,44 @@ suspended as (
     from howdah_core.live l where l.status = 'suspended'),
 -- What came for them more than five seconds ago, delivered or still in the mailbox.
 came as (
-  select s.id, m.cid from suspended s join howdah_core.mailbox m on m.id = s.id
-   where m.at < howdah_core.now() - interval '5 s'
-  union all
-  select s.id, j.cid from suspended s
-    join howdah_core.journal j on j.id = s.id and j.kind > 100 and j.cid = any (s.wait_ids)
-   where j.at < howdah_core.now() - interval '5 s'),
--- The commands whose completions they may wait for.
-awaited as (
-  select s.id, j.kind, j.cid from suspended s
-    join howdah_core.journal j on j.id = s.id and j.kind < 100 and j.cid is not null
-  union all
-  select s.id, 106, j.cid + 1 from suspended s
-    join howdah_core.journal j on j.id = s.id and j.kind = 5 and j.detail ? 'idempotency_key')
+  select c.id, array_agg(c.cid) as cids
+    from (select s.id, m.cid from suspended s join howdah_core.mailbox m on m.id = s.id
+           where m.at < howdah_core.now() - interval '5 s'
+          union all
+          select s.id, j.cid from suspended s
+            join howdah_core.journal j on j.id = s.id and j.kind > 100 and j.cid = any (s.wait_ids)
+           where j.at < howdah_core.now() - interval '5 s') c
+   group by c.id),
+-- What can come: completions of the commands of their journals, but not of steps, which only a
+-- running attempt completes. A call with an idempotency key has a second one, the callee's id.
+possible as (
+  select p.id, array_agg(p.cid) as cids
+    from (select s.id, j.cid from suspended s
+            join howdah_core.journal j
+              on j.id = s.id and j.kind < 100 and j.kind <> 3 and j.cid is not null
+          union all
+          select s.id, j.cid + 1 from suspended s
+            join howdah_core.journal j
+              on j.id = s.id and j.kind = 5 and j.detail ? 'idempotency_key') p
+   group by p.id)
 -- Nobody is deaf: what came has woken it. Mail with a negative id wakes always.
 select 'a wait ends when its answer is there' as invariant, s.id as invocation_id,
        'waits for ' || coalesce(s.wait_ids::text, 'mail') as detail
-  from suspended s, somebody
+  from suspended s
+  join came c on c.id = s.id
+  cross join somebody
  where s.modified_at < howdah_core.now() - interval '5 s'
-   and case
-     when s.wait_ids is null then exists (select from came c where c.id = s.id)
-     else exists (select from came c where c.id = s.id and c.cid < 0)
-       or case when s.wait_all
-         then not exists (
-           select from unnest(s.wait_ids) w (cid)
-            where not exists (select from came c where c.id = s.id and c.cid = w.cid))
-         else exists (select from came c where c.id = s.id and c.cid = any (s.wait_ids))
-       end
-   end
+   and (s.wait_ids is null or 0 > any (c.cids)
+        or case when s.wait_all then s.wait_ids <@ c.cids else s.wait_ids && c.cids end)
 union all
--- A wait is for something that can come from outside: a command of its journal, and no step, which
--- only a running attempt completes.
+-- A wait is for something that can come; negative ids are signals, which can always come.
 select 'a wait is for something that can come', s.id,
        'waits for ' || case when s.wait_all then 'all of ' else 'one of ' end || s.wait_ids::text
   from suspended s
- where s.wait_ids is not null
-   and case when s.wait_all then cardinality(s.wait_ids) = 0 or exists (
-         select from unnest(s.wait_ids) w (cid)
-          where not exists (select from awaited a
-                             where a.id = s.id and a.cid = w.cid and a.kind <> 3))
-       else not exists (
-         select from unnest(s.wait_ids) w (cid)
-           join awaited a on a.id = s.id and a.cid = w.cid and a.kind <> 3)
-       end
+  left join possible p on p.id = s.id
+ where s.wait_ids is not null and (0 > any (s.wait_ids)) is not true
+   and case when s.wait_all then s.wait_ids = '{}' or (s.wait_ids <@ p.cids) is not true
+            else (s.wait_ids && p.cids) is not true end
 union all
 -- A suspended invocation that waits for a timer is due no later than the timer.
 select 'a sleep has its timer', s.id, 'sleeps until ' || w.due_at

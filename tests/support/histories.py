@@ -54,30 +54,32 @@ _SERVICES = """[
      "idempotency_retention_seconds": 86400, "journal_retention_seconds": 86400}]}
 ]"""
 
+# history.at(s) is a moment s seconds into the history, history.id(n) the id of invocation n.
 _HISTORY = """
-create temporary table moment as select clock_timestamp() - interval '1 hour' as t;
-create function pg_temp.at(p_seconds float8) returns timestamptz language sql
-  as $$ select m.t + make_interval(secs => p_seconds) from moment m $$;
-create function pg_temp.id(n int) returns uuid language sql immutable
+create schema history;
+create table history.moment as select clock_timestamp() - interval '1 hour' as t;
+create function history.at(p_seconds float8) returns timestamptz language sql
+  as $$ select m.t + make_interval(secs => p_seconds) from history.moment m $$;
+create function history.id(n int) returns uuid language sql immutable
   as $$ select ('01970000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid $$;
-create function pg_temp.invocation(
+create function history.invocation(
   n int, p_service text, p_key text, p_handler text, p_seconds float8, p_input text,
   p_parent int default null, p_cid int default null, p_idem text default null,
   p_delay float8 default null)
 returns void language sql as $$
   insert into howdah_core.invocation (id, service, handler, key, is_exclusive, created_at,
     scheduled_at, invoked_by, parent_id, parent_cid, idempotency_key, headers, input)
-  select pg_temp.id(n), v.no, h.no, p_key, h.kind = 'exclusive', pg_temp.at(p_seconds),
-         pg_temp.at(p_seconds + p_delay), case when p_parent is null then 'ingress' else 'service' end,
-         pg_temp.id(p_parent), p_cid, p_idem,
+  select history.id(n), v.no, h.no, p_key, h.kind = 'exclusive', history.at(p_seconds),
+         history.at(p_seconds + p_delay), case when p_parent is null then 'ingress' else 'service' end,
+         history.id(p_parent), p_cid, p_idem,
          case when p_parent is null then '[["x-trace", "7"]]'::jsonb end, convert_to(p_input, 'UTF8')
     from howdah_core.service v join howdah_core.handler h on h.service = v.no
    where v.name = p_service and h.name = p_handler;
   insert into howdah_core.idem (handler, key, idempotency_key, id)
   select i.handler, coalesce(i.key, ''), i.idempotency_key, i.id
-    from howdah_core.invocation i where i.id = pg_temp.id(n) and i.idempotency_key is not null;
+    from howdah_core.invocation i where i.id = history.id(n) and i.idempotency_key is not null;
 $$;
-create function pg_temp.live(
+create function history.live(
   n int, p_status text, p_seconds float8, p_worker int default null,
   p_run_at timestamptz default null, p_wait_ids int[] default null, p_all boolean default false,
   p_attempts int default 1)
@@ -85,35 +87,35 @@ returns void language sql as $$
   insert into howdah_core.live (id, status, q, created_at, started_at, modified_at, run_at, worker,
     epoch, attempts, attempts_total, deployment, wait_ids, wait_all)
   select i.id, p_status, case when p_status = 'scheduled' then 0 else i.service end, i.created_at,
-         case when p_attempts > 0 then pg_temp.at(p_seconds) end, pg_temp.at(p_seconds), p_run_at,
+         case when p_attempts > 0 then history.at(p_seconds) end, history.at(p_seconds), p_run_at,
          p_worker, p_attempts, p_attempts, p_attempts, case when p_attempts > 0 then 1 end,
          p_wait_ids, p_all
-    from howdah_core.invocation i where i.id = pg_temp.id(n);
+    from howdah_core.invocation i where i.id = history.id(n);
 $$;
-create function pg_temp.outcome(
+create function history.outcome(
   n int, p_start float8, p_end float8, p_outcome text, p_value text, p_code int default null,
   p_message text default null)
 returns void language sql as $$
   insert into howdah_core.outcome (id, outcome, created_at, started_at, completed_at, expires_at,
     attempts_total, deployment, worker, code, message, value)
-  select i.id, p_outcome, i.created_at, pg_temp.at(p_start), pg_temp.at(p_end),
-         pg_temp.at(p_end) + interval '1 day', 1, 1, 1, p_code, p_message, convert_to(p_value, 'UTF8')
-    from howdah_core.invocation i where i.id = pg_temp.id(n);
+  select i.id, p_outcome, i.created_at, history.at(p_start), history.at(p_end),
+         history.at(p_end) + interval '1 day', 1, 1, 1, p_code, p_message, convert_to(p_value, 'UTF8')
+    from howdah_core.invocation i where i.id = history.id(n);
 $$;
-create function pg_temp.entry(
+create function history.entry(
   n int, p_idx int, p_kind int, p_seconds float8, p_cid int default null, p_name text default null,
   p_value text default null, p_ref int default null, p_detail jsonb default null)
 returns void language sql as $$
   insert into howdah_core.journal (id, idx, kind, cid, name, value, ref, detail, at)
-  values (pg_temp.id(n), p_idx, p_kind, p_cid, p_name, convert_to(p_value, 'UTF8'), pg_temp.id(p_ref),
-          p_detail, pg_temp.at(p_seconds));
+  values (history.id(n), p_idx, p_kind, p_cid, p_name, convert_to(p_value, 'UTF8'), history.id(p_ref),
+          p_detail, history.at(p_seconds));
 $$;
-create function pg_temp.held(p_service text, p_key text, n int, p_tail int)
+create function history.held(p_service text, p_key text, n int, p_tail int)
 returns void language sql as $$
   insert into howdah_core.keylock (service, key, holder, tail)
-  select v.no, p_key, pg_temp.id(n), p_tail from howdah_core.service v where v.name = p_service;
+  select v.no, p_key, history.id(n), p_tail from howdah_core.service v where v.name = p_service;
 $$;
-create function pg_temp.state(p_service text, p_key text, p_name text, p_value text)
+create function history.state(p_service text, p_key text, p_name text, p_value text)
 returns void language sql as $$
   insert into howdah_core.state (service, key, name, value)
   select v.no, p_key, p_name, convert_to(p_value, 'UTF8')
@@ -122,118 +124,118 @@ $$;
 
 insert into howdah_core.worker (id, host, pid, roles, slots, deployment, version, started_at, beat,
                                 beat_at, fenced_at, stopped_at)
-values (gen_random_uuid(), 'node-a', 101, '{ingress,worker}', 1000, 1, '0.1.0', pg_temp.at(0), 3600,
+values (gen_random_uuid(), 'node-a', 101, '{ingress,worker}', 1000, 1, '0.1.0', history.at(0), 3600,
         clock_timestamp(), null, null),
-       (gen_random_uuid(), 'node-b', 102, '{worker}', 1000, 1, '0.1.0', pg_temp.at(0), 60,
-        pg_temp.at(60), pg_temp.at(70), null),
-       (gen_random_uuid(), 'node-b', 103, '{worker}', 1000, 1, '0.1.0', pg_temp.at(0), 60,
-        pg_temp.at(60), pg_temp.at(61), pg_temp.at(61));
+       (gen_random_uuid(), 'node-b', 102, '{worker}', 1000, 1, '0.1.0', history.at(0), 60,
+        history.at(60), history.at(70), null),
+       (gen_random_uuid(), 'node-b', 103, '{worker}', 1000, 1, '0.1.0', history.at(0), 60,
+        history.at(60), history.at(61), history.at(61));
 
-select pg_temp.invocation(1, 'CartObject', 'joe', 'addTicket', 1, '"seat2B"', p_idem => 'joe-1'),
-       pg_temp.entry(1, 1, 7, 1.1, p_name => 'cart'),
-       pg_temp.entry(1, 2, 5, 1.1, 1, 'TicketObject/seat2B/reserve', '', 2),
-       pg_temp.entry(1, 3, 105, 1.5, 1, p_value => 'true'),
-       pg_temp.entry(1, 4, 9, 1.6, p_name => 'cart', p_value => '["seat2B"]'),
-       pg_temp.entry(1, 5, 2, 1.6, p_value => 'true'),
-       pg_temp.outcome(1, 1.05, 1.6, 'succeeded', 'true'),
-       pg_temp.held('CartObject', 'joe', null, 1),
-       pg_temp.state('CartObject', 'joe', 'cart', '["seat2B"]');
-select pg_temp.invocation(2, 'TicketObject', 'seat2B', 'reserve', 1.1, '', 1, 1),
-       pg_temp.entry(2, 1, 7, 1.2, p_name => 'status'),
-       pg_temp.entry(2, 2, 9, 1.2, p_name => 'status', p_value => '"reserved"'),
-       pg_temp.entry(2, 3, 6, 1.2, null, 'TicketObject/seat2B/unreserve', '', 3, '{"delay_ms": 7200000}'),
-       pg_temp.entry(2, 4, 2, 1.5, p_value => 'true'),
-       pg_temp.outcome(2, 1.1, 1.5, 'succeeded', 'true'),
-       pg_temp.held('TicketObject', 'seat2B', null, 1),
-       pg_temp.state('TicketObject', 'seat2B', 'status', '"reserved"');
-select pg_temp.invocation(3, 'TicketObject', 'seat2B', 'unreserve', 1.2, '', 2, p_delay => 7200),
-       pg_temp.live(3, 'scheduled', 1.2, p_run_at => pg_temp.at(7201.2), p_attempts => 0);
+select history.invocation(1, 'CartObject', 'joe', 'addTicket', 1, '"seat2B"', p_idem => 'joe-1'),
+       history.entry(1, 1, 7, 1.1, p_name => 'cart'),
+       history.entry(1, 2, 5, 1.1, 1, 'TicketObject/seat2B/reserve', '', 2),
+       history.entry(1, 3, 105, 1.5, 1, p_value => 'true'),
+       history.entry(1, 4, 9, 1.6, p_name => 'cart', p_value => '["seat2B"]'),
+       history.entry(1, 5, 2, 1.6, p_value => 'true'),
+       history.outcome(1, 1.05, 1.6, 'succeeded', 'true'),
+       history.held('CartObject', 'joe', null, 1),
+       history.state('CartObject', 'joe', 'cart', '["seat2B"]');
+select history.invocation(2, 'TicketObject', 'seat2B', 'reserve', 1.1, '', 1, 1),
+       history.entry(2, 1, 7, 1.2, p_name => 'status'),
+       history.entry(2, 2, 9, 1.2, p_name => 'status', p_value => '"reserved"'),
+       history.entry(2, 3, 6, 1.2, null, 'TicketObject/seat2B/unreserve', '', 3, '{"delay_ms": 7200000}'),
+       history.entry(2, 4, 2, 1.5, p_value => 'true'),
+       history.outcome(2, 1.1, 1.5, 'succeeded', 'true'),
+       history.held('TicketObject', 'seat2B', null, 1),
+       history.state('TicketObject', 'seat2B', 'status', '"reserved"');
+select history.invocation(3, 'TicketObject', 'seat2B', 'unreserve', 1.2, '', 2, p_delay => 7200),
+       history.live(3, 'scheduled', 1.2, p_run_at => history.at(7201.2), p_attempts => 0);
 
-select pg_temp.invocation(4, 'CartObject', 'ann', 'addTicket', 2, '"seat3A"', p_idem => 'ann-1'),
-       pg_temp.entry(4, 1, 5, 2.1, 1, 'TicketObject/seat3A/reserve', '', 5),
-       pg_temp.live(4, 'suspended', 3.1, p_wait_ids => '{1}'),
-       pg_temp.held('CartObject', 'ann', 4, 2);
-select pg_temp.invocation(5, 'TicketObject', 'seat3A', 'reserve', 2.1, '', 4, 1),
-       pg_temp.live(5, 'backing_off', 3000, p_run_at => pg_temp.at(7200), p_attempts => 2),
-       pg_temp.held('TicketObject', 'seat3A', 5, 1);
+select history.invocation(4, 'CartObject', 'ann', 'addTicket', 2, '"seat3A"', p_idem => 'ann-1'),
+       history.entry(4, 1, 5, 2.1, 1, 'TicketObject/seat3A/reserve', '', 5),
+       history.live(4, 'suspended', 3.1, p_wait_ids => '{1}'),
+       history.held('CartObject', 'ann', 4, 2);
+select history.invocation(5, 'TicketObject', 'seat3A', 'reserve', 2.1, '', 4, 1),
+       history.live(5, 'backing_off', 3000, p_run_at => history.at(7200), p_attempts => 2),
+       history.held('TicketObject', 'seat3A', 5, 1);
 insert into howdah_core.failure (id, n, worker, failed_at, code, message, stacktrace, entry_name)
-values (pg_temp.id(5), 1, 1, pg_temp.at(2.2), 500, 'OSError: no route', 'Traceback …', 'reserve'),
-       (pg_temp.id(5), 2, 1, pg_temp.at(3000), 500, 'OSError: timed out', 'Traceback …', 'reserve');
-select pg_temp.invocation(6, 'CartObject', 'ann', 'addTicket', 4, '"seat4C"');
+values (history.id(5), 1, 1, history.at(2.2), 500, 'OSError: no route', 'Traceback …', 'reserve'),
+       (history.id(5), 2, 1, history.at(3000), 500, 'OSError: timed out', 'Traceback …', 'reserve');
+select history.invocation(6, 'CartObject', 'ann', 'addTicket', 4, '"seat4C"');
 insert into howdah_core.inbox (service, key, seq, id, q, created_at)
 select i.service, i.key, 2, i.id, i.service, i.created_at
-  from howdah_core.invocation i where i.id = pg_temp.id(6);
+  from howdah_core.invocation i where i.id = history.id(6);
 
-select pg_temp.invocation(7, 'Mailer', null, 'send', 5, '{"to": "joe"}'),
-       pg_temp.entry(7, 1, 3, 5.1, 1, 'render'),
-       pg_temp.entry(7, 2, 103, 5.3, 1, p_value => '"Dear Joe"'),
-       pg_temp.entry(7, 3, 3, 5.4, 2, 'smtp'),
-       pg_temp.live(7, 'running', 5.05, 1);
-select pg_temp.invocation(8, 'Mailer', null, 'send', 6, '{"to": "ann"}'),
-       pg_temp.entry(8, 1, 4, 6.1, 1, 'tomorrow', p_detail => '{"delay_ms": 86400000}'),
-       pg_temp.live(8, 'suspended', 7.1, p_run_at => pg_temp.at(86406.1), p_wait_ids => '{1}');
-select pg_temp.invocation(9, 'Mailer', null, 'send', 7, '{"to": "sue"}'),
-       pg_temp.live(9, 'paused', 1000, p_attempts => 70);
+select history.invocation(7, 'Mailer', null, 'send', 5, '{"to": "joe"}'),
+       history.entry(7, 1, 3, 5.1, 1, 'render'),
+       history.entry(7, 2, 103, 5.3, 1, p_value => '"Dear Joe"'),
+       history.entry(7, 3, 3, 5.4, 2, 'smtp'),
+       history.live(7, 'running', 5.05, 1);
+select history.invocation(8, 'Mailer', null, 'send', 6, '{"to": "ann"}'),
+       history.entry(8, 1, 4, 6.1, 1, 'tomorrow', p_detail => '{"delay_ms": 86400000}'),
+       history.live(8, 'suspended', 7.1, p_run_at => history.at(86406.1), p_wait_ids => '{1}');
+select history.invocation(9, 'Mailer', null, 'send', 7, '{"to": "sue"}'),
+       history.live(9, 'paused', 1000, p_attempts => 70);
 insert into howdah_core.failure (id, n, worker, failed_at, code, error_code, message)
-values (pg_temp.id(9), 70, 1, pg_temp.at(1000), 500, 'HD2001', 'NonDeterminism: another command');
-select pg_temp.invocation(10, 'Mailer', null, 'send', 8, '{"to": "bob"}'),
-       pg_temp.live(10, 'ready', 8, p_run_at => pg_temp.at(8), p_attempts => 0);
-insert into howdah_core.sink (target_id, worker) values (pg_temp.id(10), 1);
-select pg_temp.invocation(11, 'Mailer', null, 'send', 9, '{"to": ""}'),
-       pg_temp.entry(11, 1, 3, 9.1, 1, 'smtp'),
-       pg_temp.entry(11, 2, 103, 9.2, 1, p_detail => '{"code": 400, "message": "no address"}'),
-       pg_temp.entry(11, 3, 2, 9.3, p_detail => '{"code": 400, "message": "no address"}'),
-       pg_temp.outcome(11, 9.05, 9.3, 'failed', '', 400, 'no address');
+values (history.id(9), 70, 1, history.at(1000), 500, 'HD2001', 'NonDeterminism: another command');
+select history.invocation(10, 'Mailer', null, 'send', 8, '{"to": "bob"}'),
+       history.live(10, 'ready', 8, p_run_at => history.at(8), p_attempts => 0);
+insert into howdah_core.sink (target_id, worker) values (history.id(10), 1);
+select history.invocation(11, 'Mailer', null, 'send', 9, '{"to": ""}'),
+       history.entry(11, 1, 3, 9.1, 1, 'smtp'),
+       history.entry(11, 2, 103, 9.2, 1, p_detail => '{"code": 400, "message": "no address"}'),
+       history.entry(11, 3, 2, 9.3, p_detail => '{"code": 400, "message": "no address"}'),
+       history.outcome(11, 9.05, 9.3, 'failed', '', 400, 'no address');
 
-select pg_temp.invocation(12, 'Mailer', null, 'send', 10, '{"to": "all"}'),
-       pg_temp.entry(12, 1, 5, 10.1, 1, 'Mailer/send', '1', 13),
-       pg_temp.entry(12, 2, 5, 10.1, 2, 'Mailer/send', '2', 14),
-       pg_temp.entry(12, 3, 5, 10.1, 3, 'Mailer/send', '3', 15),
-       pg_temp.live(12, 'suspended', 11.1, p_wait_ids => '{1,2,3}', p_all => true);
-select pg_temp.invocation(13, 'Mailer', null, 'send', 10.1, '1', 12, 1),
-       pg_temp.entry(13, 1, 2, 12, p_value => '"sent"'),
-       pg_temp.outcome(13, 11, 12, 'succeeded', '"sent"');
+select history.invocation(12, 'Mailer', null, 'send', 10, '{"to": "all"}'),
+       history.entry(12, 1, 5, 10.1, 1, 'Mailer/send', '1', 13),
+       history.entry(12, 2, 5, 10.1, 2, 'Mailer/send', '2', 14),
+       history.entry(12, 3, 5, 10.1, 3, 'Mailer/send', '3', 15),
+       history.live(12, 'suspended', 11.1, p_wait_ids => '{1,2,3}', p_all => true);
+select history.invocation(13, 'Mailer', null, 'send', 10.1, '1', 12, 1),
+       history.entry(13, 1, 2, 12, p_value => '"sent"'),
+       history.outcome(13, 11, 12, 'succeeded', '"sent"');
 insert into howdah_core.mailbox (id, kind, cid, value, at)
-values (pg_temp.id(12), 105, 1, '"sent"', pg_temp.at(12));
-select pg_temp.invocation(14, 'Mailer', null, 'send', 10.1, '2', 12, 2),
-       pg_temp.live(14, 'ready', 10.1, p_run_at => pg_temp.at(10.1), p_attempts => 0);
-select pg_temp.invocation(15, 'Mailer', null, 'send', 10.1, '3', 12, 3),
-       pg_temp.live(15, 'running', 10.2, 1);
+values (history.id(12), 105, 1, '"sent"', history.at(12));
+select history.invocation(14, 'Mailer', null, 'send', 10.1, '2', 12, 2),
+       history.live(14, 'ready', 10.1, p_run_at => history.at(10.1), p_attempts => 0);
+select history.invocation(15, 'Mailer', null, 'send', 10.1, '3', 12, 3),
+       history.live(15, 'running', 10.2, 1);
 
-select pg_temp.invocation(16, 'CartObject', 'sue', 'addTicket', 20, '1'),
-       pg_temp.entry(16, 1, 9, 20.1, p_name => 'a', p_value => '1'),
-       pg_temp.entry(16, 2, 9, 20.1, p_name => 'b', p_value => '2'),
-       pg_temp.entry(16, 3, 2, 20.2, p_value => 'null'),
-       pg_temp.outcome(16, 20.05, 20.2, 'succeeded', 'null'),
-       pg_temp.invocation(17, 'CartObject', 'sue', 'addTicket', 20.1, '2'),
-       pg_temp.entry(17, 1, 9, 20.3, p_name => 'c', p_value => '3'),
-       pg_temp.entry(17, 2, 11, 20.3),
-       pg_temp.entry(17, 3, 9, 20.4, p_name => 'd', p_value => '4'),
-       pg_temp.entry(17, 4, 9, 20.4, p_name => 'e', p_value => '5'),
-       pg_temp.entry(17, 5, 10, 20.5, p_name => 'e'),
-       pg_temp.entry(17, 6, 2, 20.5, p_value => 'null'),
-       pg_temp.outcome(17, 20.2, 20.5, 'succeeded', 'null'),
-       pg_temp.held('CartObject', 'sue', null, 2),
-       pg_temp.state('CartObject', 'sue', 'd', '4');
+select history.invocation(16, 'CartObject', 'sue', 'addTicket', 20, '1'),
+       history.entry(16, 1, 9, 20.1, p_name => 'a', p_value => '1'),
+       history.entry(16, 2, 9, 20.1, p_name => 'b', p_value => '2'),
+       history.entry(16, 3, 2, 20.2, p_value => 'null'),
+       history.outcome(16, 20.05, 20.2, 'succeeded', 'null'),
+       history.invocation(17, 'CartObject', 'sue', 'addTicket', 20.1, '2'),
+       history.entry(17, 1, 9, 20.3, p_name => 'c', p_value => '3'),
+       history.entry(17, 2, 11, 20.3),
+       history.entry(17, 3, 9, 20.4, p_name => 'd', p_value => '4'),
+       history.entry(17, 4, 9, 20.4, p_name => 'e', p_value => '5'),
+       history.entry(17, 5, 10, 20.5, p_name => 'e'),
+       history.entry(17, 6, 2, 20.5, p_value => 'null'),
+       history.outcome(17, 20.2, 20.5, 'succeeded', 'null'),
+       history.held('CartObject', 'sue', null, 2),
+       history.state('CartObject', 'sue', 'd', '4');
 
-select pg_temp.invocation(18, 'Mailer', null, 'send', 30, '{"to": "ann"}'),
-       pg_temp.entry(18, 1, 5, 30.1, 1, 'CartObject/ann/addTicket', '"seat3A"', 19,
+select history.invocation(18, 'Mailer', null, 'send', 30, '{"to": "ann"}'),
+       history.entry(18, 1, 5, 30.1, 1, 'CartObject/ann/addTicket', '"seat3A"', 19,
                      '{"idempotency_key": "ann-1"}'),
-       pg_temp.entry(18, 2, 106, 30.1, 2, p_ref => 4),
-       pg_temp.live(18, 'suspended', 31.1, p_wait_ids => '{1}');
-insert into howdah_core.sink (target_id, waiter_id, cid) values (pg_temp.id(4), pg_temp.id(18), 1);
+       history.entry(18, 2, 106, 30.1, 2, p_ref => 4),
+       history.live(18, 'suspended', 31.1, p_wait_ids => '{1}');
+insert into howdah_core.sink (target_id, waiter_id, cid) values (history.id(4), history.id(18), 1);
 
-select pg_temp.invocation(20, 'Mailer', null, 'send', 40, '{"to": "bob"}'),
-       pg_temp.entry(20, 1, 5, 40.1, 1, 'Mailer/send', '"quick"', 21),
-       pg_temp.entry(20, 2, 4, 40.1, 2, p_detail => '{"delay_ms": 86400000}'),
-       pg_temp.live(20, 'suspended', 41.1, p_run_at => pg_temp.at(86440.1), p_wait_ids => '{1,2}');
-select pg_temp.invocation(21, 'Mailer', null, 'send', 40.1, '"quick"', 20, 1),
-       pg_temp.live(21, 'ready', 40.1, p_run_at => pg_temp.at(40.1), p_attempts => 0);
+select history.invocation(20, 'Mailer', null, 'send', 40, '{"to": "bob"}'),
+       history.entry(20, 1, 5, 40.1, 1, 'Mailer/send', '"quick"', 21),
+       history.entry(20, 2, 4, 40.1, 2, p_detail => '{"delay_ms": 86400000}'),
+       history.live(20, 'suspended', 41.1, p_run_at => history.at(86440.1), p_wait_ids => '{1,2}');
+select history.invocation(21, 'Mailer', null, 'send', 40.1, '"quick"', 20, 1),
+       history.live(21, 'ready', 40.1, p_run_at => history.at(40.1), p_attempts => 0);
 """
 
 
 async def write_history(db: Database) -> None:
-    """One invocation of every status, an hour old; the helpers stay in the session's pg_temp."""
+    """One invocation of every status, an hour old; the helpers stay in the session's history."""
     await db.fetchval("select howdah_core.register_deployment('v1', $1)", _SERVICES)
     await db.execute(_HISTORY)
 
