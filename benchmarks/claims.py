@@ -41,7 +41,7 @@ async def claim_ms(bench: Bench, count: int) -> float:
         connection = await asyncpg.connect(dsn)
         try:
             await connection.execute(FILL, count)
-            await connection.execute("analyze howdah_core.live, howdah_core.invocation")
+            await connection.execute("vacuum (analyze) howdah_core.live, howdah_core.invocation")
             return await _median_claim_ms(connection)
         finally:
             await connection.close()

@@ -119,7 +119,12 @@ async def _serve(
     stopping.watch_signals()
     is_embedded = options.database_url is None
     async with databases.database_of(options, tell) as dsn:
-        await databases.prepare(dsn, tell, migrates=migrates or is_embedded)
+        await databases.prepare(
+            dsn,
+            tell,
+            migrates=migrates or is_embedded,
+            allow_unsafe=options.allow_unsafe_postgres,
+        )
         greeting = banner(
             ingress_url=url_of(listeners.ingress) if listeners.ingress else None,
             admin_url=url_of(listeners.admin) if listeners.admin else None,
@@ -203,7 +208,9 @@ def dev(modules: tuple[str, ...], insecure: bool, **flags: str | None) -> None:
         stopping = Stopping()
         stopping.watch_signals()
         async with databases.database_of(options, tell) as dsn:
-            await databases.prepare(dsn, tell, migrates=True)
+            await databases.prepare(
+                dsn, tell, migrates=True, allow_unsafe=options.allow_unsafe_postgres
+            )
             await serve_reloading(
                 dsn=dsn,
                 options=options,

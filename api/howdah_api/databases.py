@@ -73,19 +73,22 @@ async def await_database(dsn: str, tell: Tell, *, wait_seconds: float = WAIT_SEC
             return
 
 
-async def prepare(dsn: str, tell: Tell, *, migrates: bool) -> None:
-    """Wait for the database, and see that its schema is this version's.
+async def prepare(dsn: str, tell: Tell, *, migrates: bool, allow_unsafe: bool = False) -> None:
+    """Wait for the database, and see that it is safe and its schema is this version's.
 
     Args:
         dsn: Where it is.
         tell: Told about progress.
         migrates: Bring the schema up to date instead of asking for it.
+        allow_unsafe: Put up with a server that may lose commits in a power cut.
 
     Raises:
         UsageError: the database refuses us, or stayed away.
+        StoreError: it may lose commits, or takes no writes.
         SchemaOutdated: the schema is missing or another, and `migrates` is False.
     """
     await await_database(dsn, tell)
+    await migrate.check_server(dsn, allow_unsafe=allow_unsafe)
     if migrates and not await migrate.is_current(dsn):
         tell("bringing the schema up to date")
         await migrate.upgrade(dsn)

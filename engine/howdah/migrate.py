@@ -19,6 +19,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -52,6 +53,8 @@ _PREPARE = (
     "set local search_path = pg_catalog, pg_temp",
     f"select pg_advisory_xact_lock({_ADVISORY_LOCK})",
 )
+
+_INSTALLED: Final = "select obj_description(to_regnamespace('howdah_core')::oid, 'pg_namespace')"
 
 _CREATE_SCHEMAS = """
 create schema if not exists howdah_core;
@@ -136,7 +139,11 @@ async def upgrade(dsn: str, revision: str = "head") -> None:
     """
     if revision == "head" and await is_current(dsn):
         return
-    await apply(dsn, lambda connection: command.upgrade(_config(connection), revision))
+
+    def run(connection: Connection) -> None:
+        command.upgrade(_config(connection), revision)
+
+    await apply(dsn, run, unless_current=revision == "head")
 
 
 async def downgrade(dsn: str, revision: str = "base") -> None:
@@ -166,12 +173,42 @@ async def is_current(dsn: str) -> bool:
     """Tell whether tables, functions and views are exactly this release's."""
     connection = await _connect(dsn)
     try:
-        found = await connection.fetchval(
-            "select obj_description(to_regnamespace('howdah_core')::oid, 'pg_namespace')"
-        )
+        found = await connection.fetchval(_INSTALLED)
     finally:
         await connection.close()
     return bool(found == signature())
+
+
+async def check_server(dsn: str, *, allow_unsafe: bool = False) -> None:
+    """See that the server keeps what it has acknowledged, and takes writes.
+
+    Args:
+        dsn: The database.
+        allow_unsafe: Put up with a server that may lose commits when its machine fails.
+
+    Raises:
+        StoreError: It may lose commits, or it is a standby.
+    """
+    connection = await _connect(dsn)
+    try:
+        is_standby = await connection.fetchval("select pg_is_in_recovery()")
+        risks = [
+            name
+            for name in ("fsync", "full_page_writes")
+            if await connection.fetchval("select current_setting($1)", name) == "off"
+        ]
+    finally:
+        await connection.close()
+    if is_standby:
+        raise StoreError(
+            "The server is a standby, which takes no writes.",
+            hint="Point the URL at the primary; add ?target_session_attrs=read-write to find it.",
+        )
+    if risks and not allow_unsafe:
+        raise StoreError(
+            f"The server may lose what it has acknowledged: {' and '.join(risks)} is off.",
+            hint="Turn it on, or set HOWDAH_ALLOW_UNSAFE_POSTGRES=yes if losing data is all right.",
+        )
 
 
 async def require_current(dsn: str) -> None:
@@ -198,20 +235,38 @@ def signature() -> str:
     return f"howdah schema {head()} {digest.hexdigest()}"
 
 
-async def apply(dsn: str, run: Callable[[Connection], None], *, changes: bool = True) -> None:
+async def apply(
+    dsn: str,
+    run: Callable[[Connection], None],
+    *,
+    changes: bool = True,
+    unless_current: bool = False,
+) -> None:
     """Run Alembic inside the transaction that also replaces functions and views.
 
     Args:
         dsn: The database.
         run: Runs Alembic's migrations on the connection it is given.
         changes: False if `run` only reads (`alembic current`), so that nothing is replaced.
+        unless_current: Leave everything as it is if another migrator has been here meanwhile.
+
+    Raises:
+        StoreError: Postgres refused, or locks were held for too long. Nothing was changed.
     """
     for left in reversed(range(LOCK_TRIES)):
         engine = _engine(dsn)
         try:
             async with engine.begin() as connection:
-                await connection.run_sync(_migrate if changes else _read, run)
+                if changes:
+                    await connection.run_sync(_migrate, run, unless_current)
+                else:
+                    await connection.run_sync(_read, run)
             return
+        except CommandError as error:
+            raise StoreError(
+                f"The migration cannot be planned: {error}.",
+                hint="A database that a newer howdah has migrated needs that one, or its downgrade.",
+            ) from error
         except (DBAPIError, asyncpg.PostgresError) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             sqlstate = getattr(cause, "sqlstate", None)
@@ -240,9 +295,13 @@ def _read(connection: Connection, run: Callable[[Connection], None]) -> None:
     run(connection)
 
 
-def _migrate(connection: Connection, run: Callable[[Connection], None]) -> None:
+def _migrate(
+    connection: Connection, run: Callable[[Connection], None], unless_current: bool
+) -> None:
     for statement in _PREPARE:
         connection.exec_driver_sql(statement)
+    if unless_current and connection.exec_driver_sql(_INSTALLED).scalar() == signature():
+        return
     _refuse_dependents(connection)
     grants = connection.exec_driver_sql(_GRANTS).all()
     connection.exec_driver_sql(_DROP_ROUTINES_AND_VIEWS)
@@ -297,6 +356,7 @@ async def _connect(dsn: str) -> asyncpg.Connection[Any]:
         connection = await asyncpg.connect(
             dsn,
             timeout=_CONNECT_TIMEOUT_S,
+            statement_cache_size=0,  # what is prepared may be on another session behind a pooler
             server_settings={"application_name": "howdah migrate"},
         )
     except (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
@@ -319,7 +379,11 @@ async def _connect(dsn: str) -> asyncpg.Connection[Any]:
 def _engine(dsn: str) -> AsyncEngine:
     """Return a SQLAlchemy engine over asyncpg, which can also run files of several statements."""
     engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: _connect(dsn), poolclass=NullPool
+        "postgresql+asyncpg://",
+        async_creator=lambda: _connect(dsn),
+        poolclass=NullPool,
+        # Each statement must see what the migrator that held the lock before has committed.
+        isolation_level="READ COMMITTED",
     )
     event.listen(engine.sync_engine, "do_execute", _run_script)
     return engine

@@ -10,6 +10,8 @@ from pathlib import Path
 
 PROGRAM = Path(__file__).parents[1] / "api" / "program.py"
 READY_SECONDS = 40.0
+ON_TEST_SERVER = {"HOWDAH_ALLOW_UNSAFE_POSTGRES": "yes", "PYTHONUNBUFFERED": "1"}
+"""The session's server runs without fsync; what is about durability has one of its own."""
 
 
 class HowdahProcess:
@@ -24,7 +26,7 @@ class HowdahProcess:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
+                env={**inherited, **ON_TEST_SERVER, **environment},
             )
 
     @property
