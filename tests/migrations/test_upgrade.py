@@ -38,6 +38,24 @@ async def execute(dsn: str, script: str) -> None:
         await connection.close()
 
 
+def migrator(dsn: str) -> "subprocess.Popen[bytes]":
+    """A process that brings the database to the newest revision."""
+    program = (
+        "import asyncio, sys; from howdah import migrate; asyncio.run(migrate.upgrade(sys.argv[1]))"
+    )
+    return subprocess.Popen([sys.executable, "-c", program, dsn], stderr=subprocess.PIPE)
+
+
+async def blocked(dsn: str) -> None:
+    """Wait until a session of this database waits for a lock."""
+    waiting = """
+      select count(*) from pg_stat_activity
+       where datname = current_database() and wait_event_type = 'Lock'"""
+    async with asyncio.timeout(20):
+        while await fetch(dsn, waiting) == [(0,)]:
+            await asyncio.sleep(0.01)
+
+
 async def test_an_empty_database_is_at_no_revision(empty_dsn: str) -> None:
     assert await migrate.current(empty_dsn) is None
     assert not await migrate.is_current(empty_dsn)
@@ -87,9 +105,65 @@ async def test_down_to_base_and_up_again_gives_the_same_schema(dsn: str) -> None
 
 
 async def test_migrators_that_start_together_agree(empty_dsn: str) -> None:
-    await asyncio.gather(*(migrate.upgrade(empty_dsn) for _ in range(5)))
+    await execute(empty_dsn, "create table public.other (id int)")
+    migrators = [migrator(empty_dsn) for _ in range(5)]
+
+    ended = [await asyncio.to_thread(process.communicate) for process in migrators]
+
+    assert [process.returncode for process in migrators] == [0] * 5, ended
+    assert await migrate.is_current(empty_dsn)
+
+
+async def test_who_waited_for_another_migrator_leaves_its_work_alone(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def not_yet(_dsn: str) -> bool:
+        return False
+
+    await migrate.upgrade(empty_dsn)
+    before = await fetch(empty_dsn, "select oid, xmin::text from pg_proc order by oid")
+    monkeypatch.setattr(migrate, "is_current", not_yet)
+
+    await migrate.upgrade(empty_dsn)
+
+    assert await fetch(empty_dsn, "select oid, xmin::text from pg_proc order by oid") == before
+
+
+async def test_migrators_see_each_other_whatever_the_databases_isolation(empty_dsn: str) -> None:
+    await execute(
+        empty_dsn,
+        """
+        do $$ begin
+          execute format('alter database %I set default_transaction_isolation = serializable',
+                         current_database());
+        end $$""",
+    )
+
+    await asyncio.gather(*(migrate.upgrade(empty_dsn) for _ in range(3)))
 
     assert await migrate.is_current(empty_dsn)
+
+
+async def test_a_migrator_killed_half_way_leaves_nothing_and_the_next_one_finishes(
+    dsn: str,
+) -> None:
+    await execute(dsn, "comment on schema howdah_core is null")
+    before = await fetch(dsn, CATALOG)
+    holder = await asyncpg.connect(dsn)
+    try:
+        # The migrator drops the views and functions first, and then stands before the comment.
+        await holder.execute("begin; comment on schema howdah_core is 'held'")
+        killed = migrator(dsn)
+        await blocked(dsn)
+        killed.kill()
+        await asyncio.to_thread(killed.communicate)
+        await holder.execute("rollback")
+    finally:
+        await holder.close()
+
+    assert await fetch(dsn, CATALOG) == before
+    await migrate.upgrade(dsn)
+    assert await migrate.is_current(dsn)
 
 
 async def test_functions_of_an_older_release_are_replaced(dsn: str) -> None:
@@ -190,6 +264,37 @@ async def test_alembics_own_command_line_runs_the_same_code(empty_dsn: str) -> N
 
     alembic("downgrade", "base")
     assert await migrate.current(empty_dsn) is None
+
+
+async def test_a_database_of_a_newer_release_is_left_alone(dsn: str) -> None:
+    await execute(
+        dsn,
+        """
+        update howdah_core.alembic_version set version_num = '9999';
+        comment on schema howdah_core is 'howdah schema 9999 of a later release';
+        """,
+    )
+    before = await fetch(dsn, CATALOG)
+
+    with pytest.raises(StoreError, match="newer howdah"):
+        await migrate.upgrade(dsn)
+
+    assert await fetch(dsn, CATALOG) == before
+
+
+async def test_an_old_server_is_refused_by_name(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "_SERVER_MAJOR_MIN", 99)
+
+    with pytest.raises(StoreError, match=r"is Postgres \d\d, but howdah needs 99"):
+        await migrate.upgrade(dsn)
+
+
+async def test_a_server_that_may_lose_commits_is_used_only_on_request(dsn: str) -> None:
+    assert await fetch(dsn, "show fsync") == [("off",)]
+
+    with pytest.raises(StoreError, match="fsync and full_page_writes is off"):
+        await migrate.check_server(dsn)
+    await migrate.check_server(dsn, allow_unsafe=True)
 
 
 async def test_a_database_that_is_away_is_said_to_be_unavailable(tmp_path: Path) -> None:
