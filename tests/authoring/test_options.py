@@ -120,6 +120,18 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         parse_address(text)
 
 
+@pytest.mark.parametrize(("text", "expected"), [("yes", True), (" On ", True), ("0", False)])
+def test_yes_and_no_are_read(text: str, expected: bool) -> None:
+    options = Options.from_env({"HOWDAH_ALLOW_UNSAFE_POSTGRES": text})
+
+    assert options.allow_unsafe_postgres is expected
+
+
+def test_what_is_neither_yes_nor_no_is_refused() -> None:
+    with pytest.raises(InvalidOption, match="neither yes nor no"):
+        Options.from_env({"HOWDAH_ALLOW_UNSAFE_POSTGRES": "maybe"})
+
+
 def test_nothing_given_means_the_defaults() -> None:
     assert Options.from_env({}) == Options()
     assert Options.from_env({"PATH": "/bin", "HOWDAH_LEASE": ""}) == Options()
