@@ -7,6 +7,7 @@ KILL_AT counts looks at the database, two for each call: before it is sent and a
 """
 
 import asyncio
+import faulthandler
 import importlib.util
 import os
 import signal
@@ -58,4 +59,6 @@ async def main(dsn: str, kill_at: int) -> None:
 
 
 if __name__ == "__main__":
+    # A process that hangs says where.
+    faulthandler.dump_traceback_later(45, exit=True)
     asyncio.run(main(sys.argv[1], int(sys.argv[2])))

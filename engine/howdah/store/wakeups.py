@@ -119,7 +119,8 @@ class Listener:
                 self._on_gap()
                 while not self._renew.is_set():
                     try:
-                        await asyncio.wait_for(self._renew.wait(), LISTEN_CHECK_SECONDS)
+                        async with asyncio.timeout(LISTEN_CHECK_SECONDS):
+                            await self._renew.wait()
                     except TimeoutError:
                         await connection.fetchval("select 1", timeout=LISTEN_CHECK_SECONDS)
             except (StoreUnavailable, *DRIVER_ERRORS):

@@ -69,6 +69,8 @@ SWEEP_MAX = 1000
 RECONNECT_SECONDS_MAX = 2.0
 LEASE_PART = 0.8
 """After this part of the lease without a beat the residents are dropped."""
+CANCEL_SECONDS = 0.2
+"""How long a loop may take to end before it is cancelled again."""
 POLL_PART_MAX = 1.25
 """A poll comes after at most this many poll intervals."""
 RELEASE_SECONDS = 5.0
@@ -229,7 +231,8 @@ class Engine:
             step()
             self._one_ended.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._one_ended.wait(), min(left, TICK_SECONDS))
+                async with asyncio.timeout(min(left, TICK_SECONDS)):
+                    await self._one_ended.wait()
 
     def _suspend_all(self) -> None:
         for attempt in list(self._waiting.values()):
@@ -244,9 +247,12 @@ class Engine:
     async def stop(self) -> None:
         """Stop everything; what was not given back is reclaimed by others."""
         self._is_draining = True
-        for task in (*self._tasks, *self._background):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._background, return_exceptions=True)
+        # Until 3.12 `wait_for`, which drivers use, may swallow a cancellation: ask again.
+        pending: set[asyncio.Task[None]] = {*self._tasks, *self._background}
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_SECONDS)
         for attempt in list(self.residents.values()):
             attempt.abandon()
         if self._heartbeat is not None:
@@ -609,7 +615,8 @@ class Engine:
         pause = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(now.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await now.wait()
             now.clear()
             try:
                 pause = await step()
