@@ -221,6 +221,10 @@ class Engine:
         self._is_draining = True
         self.served = []
         deadline = monotonic() + self.options.drain_timeout.total_seconds()
+        # What was granted or claimed in this very moment becomes resident first.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS), self._is_claiming:
+                await self.lane.settled()
         await self._until_empty(deadline, self._suspend_all)
         for attempt in list(self.residents.values()):
             attempt.release()
