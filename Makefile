@@ -1,5 +1,6 @@
 # Everything needs only Python 3.11 or newer, with its venv module. `make` alone lists the targets.
-PYTHON ?= python3
+# A Python is looked for by these names; `make PYTHON=/path/to/python3` names another.
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11 python
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -35,10 +36,16 @@ clean: ## Remove the virtual environment and what tools left
 
 # Made again when the dependencies change. The stamp comes last, so an interrupted install is redone.
 .venv/.installed: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "howdah needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
-		|| { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,embedded]'
+	@for python in $(PYTHON); do \
+		"$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+			>/dev/null 2>&1 && break; \
+		python=; \
+	done; \
+	test -n "$$python" || { \
+		echo "howdah needs Python 3.11 or newer with its venv module; found none in: $(PYTHON)."; \
+		echo "On Debian: apt-get install python3-venv. Or name one: make PYTHON=/path/to/python3"; \
+		exit 1; }; \
+	echo "Setting up .venv with $$python (about a minute, once)"; \
+	"$$python" -m venv .venv
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,embedded]'
 	@touch $@

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -6,11 +7,18 @@ import pytest
 from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 
-from support import postgres
+from support import embedded, postgres
 
 template_database = factories.postgresql_noproc(
     depends_on="postgres_server", dbname="howdah_template", load=[postgres.install_schema]
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the session's server: `-m database` is what another Postgres may change."""
+    for item in items:
+        if "postgres_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.database)
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +52,10 @@ async def db(dsn: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
         yield connection
     finally:
         await connection.close()
+
+
+@pytest.fixture
+def new_dir() -> Iterator[Path]:
+    """An empty directory that the account of an embedded Postgres can reach, as root too."""
+    with embedded.directory() as path:
+        yield path

@@ -111,7 +111,7 @@ def test_a_password_is_never_shown(dsn_given: str, shown: str) -> None:
     assert redacted(dsn_given) == shown
 
 
-def test_serve_runs_on_the_embedded_postgres_without_a_url(tmp_path: Path) -> None:
+def test_serve_runs_on_the_embedded_postgres_without_a_url(tmp_path: Path, new_dir: Path) -> None:
     program = Path(__file__).with_name("program.py")
     server = HowdahProcess(
         tmp_path / "output",
@@ -119,12 +119,12 @@ def test_serve_runs_on_the_embedded_postgres_without_a_url(tmp_path: Path) -> No
         str(program),
         HOWDAH_INGRESS="127.0.0.1:0",
         HOWDAH_ADMIN="127.0.0.1:0",
-        HOWDAH_DATA_DIR=str(tmp_path / "data"),
+        HOWDAH_DATA_DIR=str(new_dir / "data"),
     )
     try:
         called = howdah("invoke", "Echo/double", "4", "--ingress", server.ingress)
         listed = howdah(
-            "sql", "select name from howdah.services", "--data-dir", str(tmp_path / "data")
+            "sql", "select name from howdah.services", "--data-dir", str(new_dir / "data")
         )
 
         assert called.stdout == "8\n"

@@ -10,13 +10,6 @@ from howdah.embedded import EmbeddedPostgres
 from support import embedded
 
 
-@pytest.fixture
-def new_dir() -> Iterator[Path]:
-    """A directory with nothing in it."""
-    with embedded.directory() as path:
-        yield path
-
-
 @pytest.fixture(scope="session")
 def pattern_dir() -> Iterator[Path]:
     """A data directory to copy from: making one takes longer than most tests."""
