@@ -299,7 +299,9 @@ class Attempt:
     def consume(self, seq: int, kind: int, cid: int, value: bytes | None, detail: str | None,
                 ref: UUID | None) -> None:  # fmt: skip
         """Take a piece of mail into the journal; the mailbox row goes with the same commit."""
-        if seq in self._consumed:
+        # The mailbox may have been read before the commit that took this piece out of it (here, or
+        # by the claim that resumed the invocation): then the journal has it already.
+        if seq in self._consumed or self.machine.has_arrived(cid):
             return
         self._consumed.add(seq)
         self.notify(kind, cid, value, detail, ref).consumed.append(seq)
