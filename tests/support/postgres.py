@@ -15,6 +15,9 @@ import asyncpg
 
 from howdah import migrate
 from howdah.embedded import EmbeddedPostgres
+from howdah.embedded.locks import is_free
+
+_MEMORY_BYTES_MIN = 4 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ class Server:
 def running_server() -> Iterator[Server]:
     """Run a server for the session, from HOWDAH_TEST_POSTGRES (a bin directory) or the wheel."""
     named = os.environ.get("HOWDAH_TEST_POSTGRES")
-    home = Path(tempfile.mkdtemp(prefix="howdah-tests-", dir="/tmp"))
+    place = _fast_place()
+    _remove_what_killed_sessions_left(place)
+    home = Path(tempfile.mkdtemp(prefix="howdah-tests-", dir=place))
     home.chmod(0o711)
     server = asyncio.run(_started(home, Path(named) if named else None))
     try:
@@ -49,6 +54,22 @@ def running_server() -> Iterator[Server]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+def _fast_place() -> str:
+    """Memory, if there is plenty: a clone is some four hundred files, and many disks are slow."""
+    try:
+        found = os.statvfs("/dev/shm")
+    except OSError:
+        return "/tmp"
+    return "/dev/shm" if found.f_frsize * found.f_bavail >= _MEMORY_BYTES_MIN else "/tmp"
+
+
+def _remove_what_killed_sessions_left(place: str) -> None:
+    for home in Path(place).glob("howdah-tests-*/postgres"):
+        # The server's lock is made after the users' was taken: this is no session that begins.
+        if (home / "server.lock").exists() and is_free(home / "users.lock"):
+            shutil.rmtree(home.parent, ignore_errors=True)
+
+
 async def _started(home: Path, bin_dir: Path | None) -> EmbeddedPostgres:
     server = await EmbeddedPostgres.start(home, bin_dir=bin_dir)
     connection = await asyncpg.connect(server.superuser_dsn)
@@ -56,6 +77,7 @@ async def _started(home: Path, bin_dir: Path | None) -> EmbeddedPostgres:
         # Tests that are about durability have a server of their own.
         await connection.execute("alter system set fsync = off")
         await connection.execute("alter system set full_page_writes = off")
+        await connection.execute("alter system set max_wal_size = '256MB'")
         await connection.execute("select pg_reload_conf()")
     finally:
         await connection.close()
