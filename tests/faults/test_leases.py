@@ -1,10 +1,13 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import pytest
 
 from howdah import Context, Service
+from howdah.worker.engine import READ_MAIL
 from support.engines import assert_healthy, result, running_engine, send, submission, until
 
 SHORT: dict[str, Any] = {"lease": timedelta(seconds=2)}
@@ -160,3 +163,62 @@ async def test_a_drain_gives_every_lease_back(dsn: str, db: "asyncpg.Connection[
     async with running_engine(dsn, [other.service]):
         await until(db, "select status = 'completed' from howdah.invocations")
     await assert_healthy(db)
+
+
+async def test_mail_that_is_read_before_its_commit_and_handled_after_it_counts_once(
+    dsn: str, db: "asyncpg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, caller = Gate(), Service("Caller")
+
+    @caller.handler()
+    async def ask(ctx: Context) -> str:
+        first = await ctx.service_call(quick_of(gate), arg=None)
+        return first + await ctx.run("stay", stay.wait_for_it)
+
+    stay = Stay()
+    resident: dict[str, Any] = {"inactivity_timeout": timedelta(minutes=1)}
+    async with (
+        running_engine(dsn, [gate.service]),
+        running_engine(dsn, [caller], **resident) as engine,
+    ):
+        read = engine.database.fetch
+        late, is_late = asyncio.Event(), asyncio.Event()
+
+        async def fetch(statement: str, *args: Any) -> Any:
+            rows = await read(statement, *args)
+            if statement == READ_MAIL and rows and not is_late.is_set():
+                # This reply is on its way while another one is handled and committed.
+                is_late.set()
+                await late.wait()
+            return rows
+
+        monkeypatch.setattr(engine.database, "fetch", fetch)
+        outcome = asyncio.create_task(result(engine, "Caller/ask"))
+        await asyncio.wait_for(is_late.wait(), 20)
+        rows = await db.fetch("select id from howdah_core.mailbox")
+        await engine._read_mail([row["id"] for row in rows])
+        await until(db, "select count(*) = 0 from howdah_core.mailbox")
+        await asyncio.wait_for(stay.began.wait(), 20)
+        late.set()
+        stay.may_end.set()
+
+        assert await outcome == "quickended"
+    assert await db.fetchval("select count(*) from howdah_core.journal where kind = 105") == 1
+    await assert_healthy(db)
+
+
+class Stay:
+    """A step that keeps its invocation resident until the test lets it end."""
+
+    def __init__(self) -> None:
+        self.began, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def wait_for_it(self) -> str:
+        self.began.set()
+        await self.may_end.wait()
+        return "ended"
+
+
+def quick_of(gate: Gate) -> Callable[[Any], Awaitable[str]]:
+    """The function behind Gate/quick, to call it by reference."""
+    return gate.service.handlers["quick"].fn
