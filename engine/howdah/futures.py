@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator
 from typing import Any, Generic, Protocol, TypeVar
-from uuid import UUID
 
 from howdah.errors import UsageError
 from howdah.machine.entries import Entry
@@ -136,8 +135,3 @@ async def as_completed(*futures: DurableFuture[Any]) -> AsyncIterator[DurableFut
             if (entry := waiter.completion(future._cid)) is not None
         ]
         yield pending.pop(min(done)[1])
-
-
-def as_id(text: UUID) -> str:
-    """An invocation id as handlers see it: the text of a UUID."""
-    return str(text)

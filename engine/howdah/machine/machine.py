@@ -64,11 +64,6 @@ class Machine:
         self.closed: BaseException | None = None
         """Once set, every verb raises it: the attempt is over, whatever the handler caught."""
 
-    @property
-    def is_replaying(self) -> bool:
-        """Whether the next command is one that the journal holds already."""
-        return self._cursor < len(self._commands)
-
     def command(
         self,
         kind: int,

@@ -80,7 +80,6 @@ class NewInvocation:
     parent_id: UUID | None = None
     existing: UUID | None = None
     execution_time: datetime | None = None
-    state: dict[str, bytes] | None = None
 
 
 @dataclass(slots=True)

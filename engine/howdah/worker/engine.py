@@ -134,8 +134,6 @@ class Engine:
         self._claim_now = asyncio.Event()
         self._one_ended = asyncio.Event()
         self._promote_now = asyncio.Event()
-        self._next_claim_at: float | None = None
-        self._next_promote_at: float | None = None
         self._clients: dict[UUID, list[asyncio.Future[Outcome]]] = {}
         self._client_ids_asked: set[UUID] = set()
         self._now = (datetime.now(UTC), monotonic())
