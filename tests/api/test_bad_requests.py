@@ -1,6 +1,7 @@
 """Requests that no well-behaved client sends: the process answers in kind and goes on."""
 
 import json
+import re
 import socket
 import time
 from typing import Any
@@ -105,6 +106,39 @@ async def test_a_refused_request_stores_nothing(http: httpx.Client, module_dsn: 
     ]
 
     assert all(400 <= response.status_code < 500 for response in refused)
+    assert await count_invocations(module_dsn) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"{", r"it ends too early \(byte 1\)"),
+        (b'[1, {"a": nope}]', r"invalid character \(byte \d+\)"),
+        (b"1 2", r"trailing characters \(byte \d\)"),
+        (b"NaN", r"invalid character \(byte 0\)"),
+        (b"\0", r"invalid character \(byte 0\)"),
+        (b'["\xff"]', r"it is not UTF-8 \(byte 2\)"),
+        (b'["\\ud800", 1, 2]', r".* \(byte \d+\)"),
+        (b"[" * MIB, "it is nested too deeply"),
+    ],
+)
+async def test_a_body_that_is_no_json_stores_nothing(
+    http: httpx.Client, module_dsn: str, body: bytes, reason: str
+) -> None:
+    before = await count_invocations(module_dsn)
+
+    refused = [
+        http.post(path, content=body, headers={"content-type": "application/json; charset=utf-8"})
+        for path in ("/Echo/double", "/Echo/double/send", "/restate/send/Counter/k/add")
+    ]
+
+    for response in refused:
+        said = response.json()
+        assert (response.status_code, said["code"], said["source"]) == (400, 400, "ingress")
+        assert re.fullmatch(
+            f"input validation error: the body is not valid JSON: {reason}", said["message"]
+        )
+        assert "x-restate-id" not in response.headers
     assert await count_invocations(module_dsn) == before
 
 

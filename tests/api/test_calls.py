@@ -166,9 +166,7 @@ def test_a_request_that_does_not_fit_its_handler_is_refused(
     assert message in message_of(response)
 
 
-@pytest.mark.parametrize(
-    "body", [b'"text"', b"{", b"1" * 500_000, b"[" * 100_000, b"\xff\xfe", b"\0", b'"\\ud800"']
-)
+@pytest.mark.parametrize("body", [b'"text"', b"1" * 500_000, b'{"a": [1, {}]}'])
 def test_input_that_is_not_the_handlers_type_fails_the_invocation(
     http: httpx.Client, body: bytes
 ) -> None:

@@ -1,5 +1,6 @@
 """Headers, content types and delays: what is read off a request before anything is stored."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,15 @@ from howdah_api.ingress.heads import read_head
 from howdah_api.problems import Problem
 
 YEAR = timedelta(days=365)
+JSON = "application/json"
+LETTERS = '[]{}",:\\u01-.eE+ truefalsn\n'
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 
 
 def test_handlers_see_headers_but_for_those_of_the_connection() -> None:
@@ -83,42 +93,93 @@ def test_content_types_match_with_wildcards(content_type: str, accept: str, is_m
 
 
 @pytest.mark.parametrize(
-    ("accept", "is_required", "content_type", "is_empty", "message"),
+    ("accept", "is_required", "content_type", "body", "message"),
     [
-        (None, False, None, False, "Expected body and content-type to be empty, .* 'None'"),
-        (None, False, "a/b", True, r"to be empty, .* 'Some\(\"a/b\"\)'"),
-        ("application/json", True, None, True, "Empty body not allowed"),
-        ("application/json", True, None, False, "Empty content-type"),
-        ("application/json", True, "a/b", False, "'a/b' does not match 'application/json'"),
+        (None, False, None, b"1", "Expected body and content-type to be empty, .* 'None'"),
+        (None, False, "a/b", b"", r"to be empty, .* 'Some\(\"a/b\"\)'"),
+        (JSON, True, None, b"", "Empty body not allowed"),
+        (JSON, True, None, b"1", "Empty content-type"),
+        (JSON, True, "a/b", b"1", "'a/b' does not match 'application/json'"),
+        (JSON, True, JSON, b" ", "the body is not valid JSON"),
+        (f"{JSON}; v=1", True, JSON, b"{", "the body is not valid JSON"),
+        ("application/vnd.a+json", True, "application/vnd.a+json", b"{", "is not valid JSON"),
     ],
 )
 def test_a_body_that_does_not_fit_is_refused(
-    accept: str | None, is_required: bool, content_type: str | None, is_empty: bool, message: str
+    accept: str | None, is_required: bool, content_type: str | None, body: bytes, message: str
 ) -> None:
     with pytest.raises(Problem, match=f"input validation error: .*{message}") as caught:
-        validate_input(
-            accept=accept, is_required=is_required, content_type=content_type, is_empty=is_empty
-        )
+        validate_input(accept=accept, is_required=is_required, content_type=content_type, body=body)
 
     assert caught.value.status == 400
 
 
 @pytest.mark.parametrize(
-    ("accept", "is_required", "content_type", "is_empty"),
+    ("accept", "is_required", "content_type", "body"),
     [
-        (None, False, None, True),
-        ("*/*", False, None, True),
-        ("*/*", True, None, False),
-        ("application/json", False, None, True),
-        ("application/json", True, "application/json", False),
+        (None, False, None, b""),
+        ("*/*", False, None, b""),
+        ("*/*", True, None, b"{"),
+        ("*/*", True, JSON, b"{"),
+        ("application/*", True, JSON, b"{"),
+        (JSON, False, None, b""),
+        (JSON, False, JSON, b""),
+        (JSON, True, JSON, b"1"),
+        (JSON, True, JSON, '{"é": [1e999, {"a": 1, "a": 2}]}'.encode()),
     ],
 )
 def test_a_body_that_fits_is_taken(
-    accept: str | None, is_required: bool, content_type: str | None, is_empty: bool
+    accept: str | None, is_required: bool, content_type: str | None, body: bytes
 ) -> None:
-    validate_input(
-        accept=accept, is_required=is_required, content_type=content_type, is_empty=is_empty
-    )
+    validate_input(accept=accept, is_required=is_required, content_type=content_type, body=body)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"a": [1, {"b": tru}]}', r"invalid character \(byte \d+\)"),
+        (b'{"a": 1} x', r"trailing characters \(byte \d+\)"),
+        (b"1\0", r"trailing characters \(byte \d+\)"),
+        (b"[1, 2", r"it ends too early \(byte 5\)"),
+        (b"[1, ]", r"trailing comma in array \(byte 4\)"),
+        (b"{'a': 1}", r"\(byte 1\)"),
+        (b"[01]", r"invalid number \(byte 2\)"),
+        (b"[NaN]", r"invalid character \(byte \d\)"),
+        (b"[-Infinity]", r"invalid character \(byte \d\)"),
+        (b'["a\nb"]', r"invalid character \(byte \d\)"),
+        (b'["\\x41"]', r"\(byte \d\)"),
+        (b'["\\ud800 and no other half"]', r"\(byte \d+\)"),
+        (b'[["\xc3"]]', r"it is not UTF-8 \(byte 3\)"),
+        (b'{"\xff": 1}', r"it is not UTF-8 \(byte 2\)"),
+        (b'"\xed\xa0\x80"', r"it is not UTF-8 \(byte 1\)"),
+        ("[1]".encode("utf-16"), r"it is not UTF-8 \(byte 0\)"),
+        (b"\xef\xbb\xbf1", r"invalid character \(byte 0\)"),
+        (b"[" * 1_000_000, "it is nested too deeply"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "it is nested too deeply"),
+    ],
+)
+def test_what_is_no_json_is_refused_with_the_place(body: bytes, message: str) -> None:
+    with pytest.raises(Problem, match=f"the body is not valid JSON: .*{message}$"):
+        validate_input(accept=JSON, is_required=True, content_type=JSON, body=body)
+
+
+@given(st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_all_that_json_can_say_is_taken(value: object) -> None:
+    for is_ascii in (False, True):
+        body = json.dumps(value, ensure_ascii=is_ascii).encode()
+        validate_input(accept=JSON, is_required=True, content_type=JSON, body=body)
+
+
+@given(st.binary(min_size=1, max_size=30) | st.text(LETTERS, min_size=1).map(str.encode))
+def test_what_python_refuses_as_json_is_refused(body: bytes) -> None:
+    def refuse(_: str) -> None:
+        raise ValueError
+
+    try:
+        json.loads(body.decode("utf-8"), parse_constant=refuse)
+    except ValueError:
+        with pytest.raises(Problem):
+            validate_input(accept=JSON, is_required=True, content_type=JSON, body=body)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ class Calls:
             accept=handler.input_content_type,
             is_required=handler.input_required,
             content_type=head.content_type,
-            is_empty=not body,
+            body=body,
         )
         accepted = await self._engine.accept(
             Submission(
