@@ -4,7 +4,7 @@
 HowdahError                 has .code, .message, .hint and typed facts
 ├── UsageError              HD1xxx  the program is wrong; nothing was recorded
 │   ├── InvalidName, DuplicateName, InvalidHandler, OutOfBounds, NotAHandler,
-│   ├── InvalidId, WrongContext, UnknownTarget
+│   ├── InvalidId, WrongContext, UnknownTarget, IncompleteWorkflow
 │   ├── SerdeError          a value and its bytes do not fit each other
 │   └── InvalidOption       a configuration value, or its name
 ├── NonDeterminism          HD2001  replay met a different command than the journal's
@@ -12,7 +12,11 @@ HowdahError                 has .code, .message, .hint and typed facts
 │   └── StoreUnavailable, LeaseLost, NotFound, Conflict, SchemaOutdated
 ├── TerminalError           HD4001  recorded as the result, never retried
 │   └── Cancelled           HD4003
-└── RetryableError          HD4002  retried, after `retry_after` if given
+├── RetryableError          HD4002  retried, after `retry_after` if given
+└── ClientError             HD5xxx  a client's request to the ingress has no result to give
+    ├── InvocationFailed    the invocation itself failed, as its handler said
+    ├── RequestRefused      the ingress refused the request
+    └── NoAnswer, UnexpectedAnswer
 Interrupt(BaseException)    control flow, not failure
 ├── Suspended               nothing to do until something arrives
 └── AttemptAbandoned        another attempt owns the invocation
@@ -25,7 +29,7 @@ the sentence: what happened, what was expected, and (as the hint) what to do nex
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 
@@ -176,6 +180,19 @@ class UnknownTarget(UsageError):
             hint="Start a worker that serves it; the call is retried until then.",
         )
         self.target = target
+
+
+class IncompleteWorkflow(UsageError):
+    """A workflow is served that has no main handler. HD1009."""
+
+    code = "HD1009"
+
+    def __init__(self, *, workflow: str) -> None:
+        super().__init__(
+            f"The workflow {workflow} has no main handler, so there is nothing to run.",
+            hint="Declare one: decorate a function with .main().",
+        )
+        self.workflow = workflow
 
 
 class SerdeError(UsageError):
@@ -373,6 +390,191 @@ class Cancelled(TerminalError):
         metadata: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message, status_code, metadata)
+
+
+# --- HD5xxx: what a client learns of its requests -------------------------------------------------
+
+
+class ClientError(HowdahError):
+    """A client's request to the ingress has no result to give. HD5000.
+
+    Attributes:
+        source: "invocation" when the invocation failed, "ingress" when the request was refused,
+            None when howdah did not answer.
+        status_code: The answer's HTTP status, or None without an answer.
+        invocation_id: The invocation that the answer names, or None.
+        may_have_been_accepted: Whether the request may have taken effect all the same.
+    """
+
+    code = "HD5000"
+    source: ClassVar[Literal["invocation", "ingress"] | None] = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        invocation_id: str | None = None,
+        may_have_been_accepted: bool,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status_code = status_code
+        self.invocation_id = invocation_id
+        self.may_have_been_accepted = may_have_been_accepted
+
+
+class InvocationFailed(ClientError):
+    """The invocation ended with a failure, which is its result. HD5001.
+
+    Attributes:
+        message: As the handler gave it.
+        status_code: As the handler gave it; 500 unless given.
+        metadata: What the handler attached, text to text; empty when it attached nothing.
+    """
+
+    code = "HD5001"
+    source = "invocation"
+    status_code: int
+
+    def __init__(
+        self,
+        *,
+        message: str,
+        status_code: int,
+        invocation_id: str | None,
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(
+            message,
+            status_code=status_code,
+            invocation_id=invocation_id,
+            may_have_been_accepted=True,
+        )
+        self.metadata = dict(metadata or {})
+
+    def __str__(self) -> str:
+        """Return the code, which invocation failed, and what its handler said."""
+        which = f"Invocation {self.invocation_id}" if self.invocation_id else "The invocation"
+        return f"{self.code}: {which} failed with status {self.status_code}: {self.message}"
+
+
+class RequestRefused(ClientError):
+    """The ingress refused a request. HD5002.
+
+    With a status below 500 nothing was stored.
+
+    Attributes:
+        reason: The server's own words.
+        retry_after: How long the server asks to wait before another try, or None.
+    """
+
+    code = "HD5002"
+    source = "ingress"
+    status_code: int
+
+    def __init__(
+        self,
+        *,
+        what: str,
+        status_code: int,
+        reason: str,
+        retry_after: timedelta | None = None,
+        invocation_id: str | None = None,
+        takes_effect: bool,
+        is_repeatable: bool,
+    ) -> None:
+        may_have_been_accepted = takes_effect and status_code >= 500
+        super().__init__(
+            f"{what} was refused with status {status_code}: {reason.rstrip('.')}.",
+            status_code=status_code,
+            invocation_id=invocation_id,
+            may_have_been_accepted=may_have_been_accepted,
+            hint=_how_to_repeat(is_repeatable) if may_have_been_accepted else None,
+        )
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class NoAnswer(ClientError):
+    """The ingress could not be reached, or did not answer in time. HD5003.
+
+    Attributes:
+        reason: What went wrong with the connection.
+        is_timeout: Whether a timeout passed.
+        tries: How many times the request was tried.
+    """
+
+    code = "HD5003"
+
+    def __init__(
+        self,
+        *,
+        what: str,
+        base_url: str,
+        reason: str,
+        is_timeout: bool,
+        was_sent: bool,
+        takes_effect: bool,
+        is_repeatable: bool,
+        tries: int = 1,
+    ) -> None:
+        may_have_been_accepted = was_sent and takes_effect
+        if may_have_been_accepted:
+            hint = _how_to_repeat(is_repeatable)
+        elif was_sent:
+            hint = "Ask again; asking changes nothing."
+        else:
+            hint = "Nothing was sent. Is the server running, and is this its address?"
+        tried = f" in {tries} tries" if tries > 1 else ""
+        super().__init__(
+            f"{what} got no answer from {base_url}{tried}: {reason}.",
+            may_have_been_accepted=may_have_been_accepted,
+            hint=hint,
+        )
+        self.reason = reason
+        self.is_timeout = is_timeout
+        self.tries = tries
+
+
+class UnexpectedAnswer(ClientError):
+    """Something answered that is not howdah's ingress. HD5004.
+
+    Attributes:
+        body: The beginning of what it said.
+    """
+
+    code = "HD5004"
+    status_code: int
+
+    def __init__(
+        self,
+        *,
+        what: str,
+        base_url: str,
+        status_code: int,
+        body: str,
+        takes_effect: bool,
+        is_repeatable: bool,
+    ) -> None:
+        super().__init__(
+            f"{what} got an answer from {base_url} that is not howdah's: status {status_code},"
+            f" {body!r}.",
+            status_code=status_code,
+            may_have_been_accepted=takes_effect,
+            hint="Is this the address of the ingress, or of a proxy whose server is away?"
+            + (f" {_how_to_repeat(is_repeatable)}" if takes_effect else ""),
+        )
+        self.body = body
+
+
+def _how_to_repeat(is_repeatable: bool) -> str:
+    if is_repeatable:
+        return "It may have been accepted all the same; repeat it as it is, which is harmless."
+    return (
+        "It may have been accepted all the same, and goes on then; repeating it may start a second"
+        " invocation. Give it an idempotency key, and it can be repeated safely."
+    )
 
 
 # --- control flow -------------------------------------------------------------------------------
