@@ -10,7 +10,7 @@
 -- the whole table.
 --
 -- Locks: advisory (1, worker) shared; live rows, skip locked. now() is the index condition: a
--- volatile clock is not one. Raises: WD010. Called by: worker/engine.py.
+-- volatile clock is not one. Raises: WD010. Called by: worker/claiming.py.
 create or replace function howdah_core.claim(
   p_worker int, p_gen int, p_deployment int, p_queues int[], p_limit int)
 returns table (

@@ -5,7 +5,7 @@
 --
 -- Locks: advisory (1, worker) shared; keylock inserts, sorted; keylock rows, sorted, waiting;
 -- then live rows, skip locked (so that nothing waits for a live row while it holds keys).
--- Raises: WD010, 55P03. Called by: worker/engine.py.
+-- Raises: WD010, 55P03. Called by: worker/promoting.py.
 create or replace function howdah_core.promote(p_worker int, p_gen int, p_limit int)
 returns table (q int, at timestamptz)
 language plpgsql

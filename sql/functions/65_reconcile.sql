@@ -6,7 +6,7 @@
 -- that was lost can be written any more), then 'T'. 'F' alone: fenced or an old generation.
 --
 -- Locks: advisory (1, worker) exclusive: it waits out a batch that a vanished connection left
--- behind. Live rows, waiting. Raises: WD010, 55P03. Called by: worker/engine.py, with the commit
+-- behind. Live rows, waiting. Raises: WD010, 55P03. Called by: worker/recovery.py, with the commit
 -- lane and claims at rest.
 create or replace function howdah_core.reconcile(
   p_worker int, p_gen int, p_deployment int, p_ids uuid[], p_epochs int[])

@@ -3,7 +3,7 @@
 -- `for share`, so a suspension either saw the mail or is seen here. Repeated by the sweep.
 --
 -- Returns (id, q) of those that are ready now.
--- Locks: live rows, skip locked. Raises: WD010. Called by: store/lane.py, sweep, deliver_sinks.
+-- Locks: live rows, skip locked. Raises: WD010. Called by: worker/delivering.py, sweep.
 create or replace function howdah_core.wake(p_ids uuid[])
 returns table (id uuid, q int)
 language plpgsql

@@ -4,7 +4,7 @@
 -- p_ids null: all sinks whose target has an outcome (the sweep).
 -- Returns 'W' (id suspended: wake it), 'M' (id running on worker n), 'C' (process n waits for id).
 -- Locks: sink rows, skip locked; live rows of the waiters, for share, skip locked.
--- Raises: WD010. Called by: store/lane.py, worker/engine.py.
+-- Raises: WD010. Called by: worker/delivering.py, sweep.
 create or replace function howdah_core.deliver_sinks(p_ids uuid[], p_limit int)
 returns table (what "char", id uuid, n int)
 language plpgsql

@@ -3,7 +3,7 @@
 --
 -- Returns 'Q' (n = a queue with ready work), 'M' (id = an invocation running on this worker that
 -- has mail), 'C' (process n waits for the outcome of id).
--- Locks: those of wake and deliver_sinks. Raises: WD010. Called by: worker/engine.py.
+-- Locks: those of wake and deliver_sinks. Raises: WD010. Called by: worker/sweeping.py.
 create or replace function howdah_core.sweep(p_worker int, p_limit int)
 returns table (what "char", id uuid, n int)
 language plpgsql

@@ -1,6 +1,6 @@
 -- The mail of invocations that run on this worker, oldest first. It stays in the mailbox until a
 -- batch has taken it into the journal (m_* of commit_batch).
--- Locks: none. Called by: worker/engine.py.
+-- Locks: none. Called by: worker/delivering.py.
 create or replace function howdah_core.read_mail(p_ids uuid[])
 returns table (id uuid, seq bigint, kind smallint, cid int, name text, value bytea, ref uuid,
                detail jsonb)

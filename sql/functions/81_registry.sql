@@ -7,7 +7,7 @@
 -- idempotency_retention_seconds, journal_retention_seconds}]}.
 -- Handlers that a service no longer has are retired; their numbers stay for ever.
 -- Returns the deployment's number. Raises: WD011 a service changes its kind.
--- Locks: advisory (2, 1) exclusive: one registration at a time. Called by: store/registry.py.
+-- Locks: advisory (2, 1) exclusive: one registration at a time. Called by: worker/engine.py.
 create or replace function howdah_core.register_deployment(p_name text, p_services jsonb)
 returns int
 language plpgsql

@@ -1,7 +1,7 @@
 -- Outcomes for clients that wait.
 
 -- The outcome of each invocation that has one; 'P' pending, 'U' unknown for the others.
--- Locks: none. Called by: worker/engine.py.
+-- Locks: none. Called by: worker/clients.py.
 create or replace function howdah_core.read_outcomes(p_ids uuid[])
 returns table (what "char", id uuid, outcome text, value bytea, code int, message text,
                metadata jsonb, expires_at timestamptz, handler int)
@@ -23,7 +23,7 @@ $$;
 
 -- A process asks to be told when an invocation completes. Returns as read_outcomes: when the
 -- outcome is there already, nothing is left behind.
--- Locks: none; a completion that this misses is found by the sweep. Called by: worker/engine.py.
+-- Locks: none; a completion that this misses is found by the sweep. Called by: worker/clients.py.
 create or replace function howdah_core.watch(p_worker int, p_id uuid)
 returns table (what "char", id uuid, outcome text, value bytea, code int, message text,
                metadata jsonb, expires_at timestamptz, handler int)

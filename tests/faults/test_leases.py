@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from howdah import Context, Service
-from howdah.worker.engine import READ_MAIL
+from howdah.worker.delivering import READ_MAIL
 from support.engines import assert_healthy, result, running_engine, send, submission, until
 
 SHORT: dict[str, Any] = {"lease": timedelta(seconds=2)}
@@ -70,11 +70,10 @@ async def test_a_silent_worker_is_fenced_and_its_work_moves(
         await send(silent, "Gate/hold")
         await until(db, "select count(*) = 1 from howdah_core.live where worker is not null")
         # The worker goes silent: it no longer beats, and nothing of it runs any more.
-        heartbeat = silent._heartbeat
+        heartbeat = silent.heartbeat
         assert heartbeat is not None
         await asyncio.to_thread(heartbeat.stop)
-        for task in silent._tasks:
-            task.cancel()
+        await silent.loops.stop()
         async with running_engine(dsn, [other.service], **SHORT) as healthy:
             await until(db, "select status = 'completed' from howdah.invocations")
             assert healthy.worker_no != silent.worker_no
@@ -196,7 +195,7 @@ async def test_mail_that_is_read_before_its_commit_and_handled_after_it_counts_o
         outcome = asyncio.create_task(result(engine, "Caller/ask"))
         await asyncio.wait_for(is_late.wait(), 20)
         rows = await db.fetch("select id from howdah_core.mailbox")
-        await engine._read_mail([row["id"] for row in rows])
+        await engine.delivering.read_mail([row["id"] for row in rows])
         await until(db, "select count(*) = 0 from howdah_core.mailbox")
         await asyncio.wait_for(stay.began.wait(), 20)
         late.set()

@@ -222,7 +222,7 @@ class Attempt:
         elif wakes:
             self._try_resume()
         elif unit.wants_clock and self._waiter is not None:
-            self.engine.on_waiting(self)
+            self.engine.suspending.on_waiting(self)
 
     def on_absorbed(self, unit: Unit) -> None:
         """A busy unit took over what was added meanwhile."""
@@ -331,7 +331,7 @@ class Attempt:
         unit = self.unit
         if unit is not None and not (self._runs and _only_runs(unit)):
             self.flush()
-        self.engine.on_waiting(self)
+        self.engine.suspending.on_waiting(self)
         try:
             await self._waiter
         finally:
@@ -724,11 +724,11 @@ class Attempt:
             self._close(AttemptAbandoned("it is completed"))
             engine.ended(self)
             assert final.outcome is not None
-            engine.on_outcome(final.outcome, self.record.origin)
+            engine.clients.on_outcome(final.outcome, self.record.origin)
             return
         self._close(Suspended())
         engine.ended(self)
-        engine.on_given_back(self, final)
+        engine.claiming.on_given_back(self, final)
 
 
 def _completion_mail(target: UUID, cid: int, outcome: Outcome) -> Mail:

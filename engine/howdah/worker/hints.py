@@ -1,0 +1,81 @@
+"""The words that processes say to each other, so that nobody waits for the next poll.
+
+A queue's number on the channel of work, any word on the channel of services, and on a process's
+own channel `m:<id>` (a running invocation has mail) and `c:<id>` (an invocation completed). A lost
+word costs time only: polls and the sweep find the same in the tables.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from howdah.store.wakeups import REGISTRY, WORK, Listener, Notifier, channel_of
+
+if TYPE_CHECKING:
+    from howdah.worker.engine import Engine
+
+MAIL = "m:"
+COMPLETED = "c:"
+
+
+class Hints:
+    """What this process tells others, and what it does with what it is told."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.notifier = Notifier(engine.dsn)
+        self.listener = Listener(engine.dsn, self._channels, self._on_words, self._on_gap)
+
+    # Out.
+
+    def on_ready(self, queues: set[int]) -> None:
+        """Queues have ready work: take it, or tell others."""
+        engine = self._engine
+        if engine.is_worker and any(queue in engine.served for queue in queues):
+            engine.claiming.poll.now.set()
+        for queue in queues:
+            self.notifier.add(WORK, str(queue))
+
+    def on_mail(self, ids: list[tuple[UUID, int]]) -> None:
+        """Running invocations have mail: read it, or tell those that execute them."""
+        own_no = self._engine.worker_no
+        own = [id_ for id_, worker_no in ids if worker_no == own_no]
+        for id_, worker_no in ids:
+            if worker_no != own_no:
+                self.notifier.add(channel_of(worker_no), f"{MAIL}{id_}")
+        if own:
+            self._engine.loops.later(self._engine.delivering.read_mail(own))
+
+    def tell_work(self, queue: int) -> None:
+        """Others may take work of this queue."""
+        self.notifier.add(WORK, str(queue))
+
+    def tell_completed(self, worker_no: int, id_: UUID) -> None:
+        """A client of that process may wait for this outcome."""
+        self.notifier.add(channel_of(worker_no), f"{COMPLETED}{id_}")
+
+    # In.
+
+    def _channels(self) -> list[str]:
+        return [WORK, REGISTRY, channel_of(self._engine.worker_no)]
+
+    def _on_words(self, channel: str, words: list[str]) -> None:
+        engine = self._engine
+        if channel == WORK:
+            if any(int(word) in engine.served for word in words if word.isdigit()):
+                engine.claiming.poll.now.set()
+        elif channel == REGISTRY:
+            engine.refresh_registry()
+        else:
+            mail = [UUID(word[2:]) for word in words if word.startswith(MAIL)]
+            completed = [UUID(word[2:]) for word in words if word.startswith(COMPLETED)]
+            if mail:
+                engine.loops.later(engine.delivering.read_mail(mail))
+            if completed:
+                engine.clients.on_completed(completed)
+
+    def _on_gap(self) -> None:
+        self._engine.claiming.poll.now.set()
+        self._engine.promoting.poll.now.set()
+        self._engine.refresh_registry()

@@ -1,0 +1,67 @@
+"""Attempts that wait for something that is not there yet, and when they give their slots up.
+
+One that waited for the inactivity timeout suspends, as does one that sleeps longer than that; when
+slots are short or the process drains, waiting is reason enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from howdah.worker.attempt import Attempt
+    from howdah.worker.engine import Engine
+
+TICK_SECONDS = 0.1
+"""How often idle attempts are looked at and lone steps are written."""
+
+
+class Suspending:
+    """The tick's step. `waiting` has those that began to wait, the longest first."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.waiting: dict[UUID, Attempt] = {}
+
+    def on_waiting(self, attempt: Attempt) -> None:
+        """An attempt waits for something that is not there yet."""
+        self.waiting.pop(attempt.id, None)
+        self.waiting[attempt.id] = attempt
+        if not self._engine.options.inactivity_timeout:
+            asyncio.get_running_loop().call_soon(_suspend_if_idle, attempt)
+
+    async def run_once(self) -> None:
+        """Write steps that take long; suspend those that waited long enough."""
+        timeout = self._engine.options.inactivity_timeout.total_seconds()
+        now = monotonic()
+        database_now = self._engine.database_now()
+        self._engine.flush_all()
+        for attempt in list(self.waiting.values()):
+            if attempt.is_idle and (
+                now - attempt.waiting_since >= timeout
+                or attempt.sleeps_longer_than(timeout, database_now)
+            ):
+                attempt.suspend()
+
+    def make_room(self) -> None:
+        """Slots are short: those that wait longest give theirs up."""
+        count = 0
+        for attempt in list(self.waiting.values()):
+            if attempt.is_idle:
+                attempt.suspend()
+                count += 1
+                if count >= self._engine.options.claim_batch_max:
+                    break
+
+    def suspend_all(self) -> None:
+        """The process drains: whoever waits goes."""
+        for attempt in list(self.waiting.values()):
+            _suspend_if_idle(attempt)
+
+
+def _suspend_if_idle(attempt: Attempt) -> None:
+    if attempt.is_idle:
+        attempt.suspend()
