@@ -23,6 +23,36 @@ ENV_PREFIX_OF_TESTS = "HOWDAH_TEST_"
 
 ROLES = ("ingress", "admin", "worker")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+CREDENTIAL_HEADERS = (
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "cookie2",
+    "set-cookie",
+    "set-cookie2",
+    "api-key",
+    "apikey",
+    "x-api-key",
+    "x-apikey",
+    "x-access-token",
+    "x-auth-token",
+    "x-csrf-token",
+    "x-xsrf-token",
+    "x-goog-api-key",
+    "x-vault-token",
+    "private-token",
+    "x-amz-security-token",
+    "x-amzn-oidc-accesstoken",
+    "x-amzn-oidc-data",
+    "x-goog-iap-jwt-assertion",
+    "cf-access-jwt-assertion",
+    "x-forwarded-access-token",
+    "x-forwarded-id-token",
+    "x-ms-token-aad-access-token",
+    "x-ms-token-aad-id-token",
+    "x-ms-token-aad-refresh-token",
+)
+"""Request headers that prove who someone is; not stored with an invocation unless allowed."""
 _YES = ("yes", "true", "on", "1")
 _NO = ("no", "false", "off", "0")
 
@@ -209,6 +239,18 @@ def _parse_roles(text: str) -> frozenset[str]:
     return roles
 
 
+def _parse_header_names(text: str) -> frozenset[str]:
+    names = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
+    unknown = sorted(names - set(CREDENTIAL_HEADERS))
+    if unknown or not names:
+        raise UsageError(
+            f"{_shown(text)} is not a list of headers that are left out: expected some of"
+            " authorization, cookie and the others in docs/configuration.md."
+            + did_you_mean(unknown[0] if unknown else "", CREDENTIAL_HEADERS)
+        )
+    return names
+
+
 def _parse_log_level(text: str) -> str:
     level = text.strip().lower()
     if level not in LOG_LEVELS:
@@ -267,7 +309,7 @@ def format_value(value: object, unit: str = "") -> str:
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, frozenset):
-        return ",".join(role for role in ROLES if role in value)
+        return ",".join(name for name in (*ROLES, *CREDENTIAL_HEADERS) if name in value)
     if isinstance(value, int) and unit == "bytes":
         return format_size(value)
     return str(value)
@@ -461,6 +503,16 @@ class Options:
             "The largest request body; a larger one is refused with 413.",
             low=_KIB,
             high=256 * _MIB,
+        ),
+    )
+    header_allow: frozenset[str] = field(
+        default=frozenset(),
+        metadata=_knob(
+            "HOWDAH_HEADER_ALLOW",
+            None,
+            "list",
+            "Credential headers that are stored and shown to handlers nevertheless, with commas between.",
+            parse=_parse_header_names,
         ),
     )
     value_bytes_max: int = field(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from howdah_api.ingress.content import matches, validate_input
 from howdah_api.ingress.delays import parse_delay, query_parameter, refuse_delay
-from howdah_api.ingress.heads import read_head
+from howdah_api.ingress.heads import read_head, withheld_headers
 from howdah_api.problems import Problem
 
 YEAR = timedelta(days=365)
@@ -45,6 +45,16 @@ def test_handlers_see_headers_but_for_those_of_the_connection() -> None:
     assert head.content_type == "application/json"
     assert head.content_length == 3
     assert head.bad_header is None
+
+
+def test_credentials_are_passed_on_only_where_they_are_allowed() -> None:
+    given = [(b"authorization", b"a"), (b"cookie", b"b"), (b"cookie", b"c"), (b"host", b"d")]
+
+    assert read_head(given).headers == []
+    assert read_head(given, withheld_headers({"cookie", "host"})).headers == [
+        ("cookie", "b"),
+        ("cookie", "c"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Options: read from text, bounded, and refused with a message that helps."""
 
+import re
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from howdah.errors import InvalidOption, OutOfBounds, UsageError
 from howdah.options import (
+    CREDENTIAL_HEADERS,
     Options,
     format_duration,
     format_size,
@@ -146,6 +148,7 @@ def test_values_are_read_from_the_environment() -> None:
             "HOWDAH_PROCESSES": "4",
             "HOWDAH_LEASE": "3s",
             "HOWDAH_BODY_BYTES_MAX": "1MiB",
+            "HOWDAH_HEADER_ALLOW": "Authorization, cookie,",
             "HOWDAH_LOG_LEVEL": "DEBUG",
         }
     )
@@ -156,6 +159,7 @@ def test_values_are_read_from_the_environment() -> None:
     assert options.processes == 4
     assert options.lease == 3 * SECOND
     assert options.body_bytes_max == 1 << 20
+    assert options.header_allow == {"authorization", "cookie"}
     assert options.log_level == "debug"
 
 
@@ -191,6 +195,9 @@ def test_variables_of_the_test_suite_are_left_alone() -> None:
         ("HOWDAH_INGRESS", "80", "'80' is not an address"),
         ("HOWDAH_ROLES", "workers", "Did you mean worker?"),
         ("HOWDAH_ROLES", ",", "expected some of ingress, admin, worker"),
+        ("HOWDAH_HEADER_ALLOW", "authorisation", "Did you mean authorization?"),
+        ("HOWDAH_HEADER_ALLOW", "cookie, x-note", "expected some of authorization"),
+        ("HOWDAH_HEADER_ALLOW", ",", "is not a list of headers that are left out"),
         ("HOWDAH_LOG_LEVEL", "warn", "Did you mean warning?"),
     ],
 )
@@ -235,9 +242,25 @@ def test_the_page_of_options_says_what_the_code_says() -> None:
             f"`{knob.env}`",
             f"`{flag}`" if flag else "-",
             knob.unit,
-            default if default == "-" else f"`{default}`",
+            "-" if default in ("", "-") else f"`{default}`",
             knob.bound or "-",
             knob.meaning,
         ]
         expected.append(f"| {' | '.join(cells)} |")
     assert rows == expected
+
+
+def test_the_page_names_every_header_that_is_left_out() -> None:
+    section = PAGE.read_text().partition("## Credentials in requests")[2].partition("\n## ")[0]
+
+    listed = section.split("carry credentials:")[1].split("\n\n")[1]
+    assert tuple(re.findall(r"`([a-z0-9-]+)`", listed)) == CREDENTIAL_HEADERS
+
+
+def test_a_list_of_headers_is_written_as_it_is_read() -> None:
+    options = Options.from_env({"HOWDAH_HEADER_ALLOW": "x-api-key,authorization"})
+
+    text = format_value(options.header_allow, "list")
+
+    assert text == "authorization,x-api-key"
+    assert Options.from_env({"HOWDAH_HEADER_ALLOW": text}) == options

@@ -18,7 +18,7 @@ from howdah.worker.engine import Engine
 from howdah_api.ingress.bodies import BodyTooLarge, Intake
 from howdah_api.ingress.calls import Calls
 from howdah_api.ingress.cors import cors_headers, preflight
-from howdah_api.ingress.heads import Head, read_head
+from howdah_api.ingress.heads import Head, read_head, withheld_headers
 from howdah_api.ingress.paths import split_path
 from howdah_api.ingress.results import Results
 from howdah_api.ingress.waits import Waits
@@ -44,7 +44,7 @@ class IngressApp:
 
     Args:
         engine: Accepts invocations and knows their results.
-        options: Bounds of bodies and delays.
+        options: Bounds of bodies and delays, and which credentials handlers may see.
     """
 
     def __init__(self, engine: Engine, options: Options) -> None:
@@ -52,6 +52,7 @@ class IngressApp:
         self._calls = Calls(engine, options, self._waits)
         self._results = Results(engine, self._calls, self._waits)
         self._bytes_max = options.body_bytes_max
+        self._withheld = withheld_headers(options.header_allow)
         self._count = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +75,7 @@ class IngressApp:
         return self._waits.close()
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
-        head = read_head(scope["headers"])
+        head = read_head(scope["headers"], self._withheld)
         intake = Intake(receive)
         try:
             reply = await self._answer(scope, head, intake)

@@ -1,21 +1,23 @@
 """Request headers: what the ingress itself needs, and what the handler will see.
 
 One pass over the headers does both. The handler's list starts with `x-restate-ingress-path` and
-holds every header but the connection's own ones and the idempotency pair.
+holds every header but the connection's own ones, the idempotency pair, and credentials: what is in
+the list is stored with the invocation, and is read by whoever reads the database.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
+from howdah.options import CREDENTIAL_HEADERS
 from howdah_api.problems import Problem
 
 INGRESS_PATH: Final = "x-restate-ingress-path"
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 1024
 
-_WITHHELD: Final = frozenset({"connection", "host", "idempotency-key", "idempotency-expires"})
+_OWN: Final = frozenset({"connection", "host", "idempotency-key", "idempotency-expires"})
 # Read here as well as (mostly) passed on. A look-up is cheaper than a chain of comparisons.
 _NOTED: Final = frozenset(
     {
@@ -57,8 +59,20 @@ class Head:
         self.bad_header: Problem | None = None  # raised once the target is known
 
 
-def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
-    """Read a request's headers.
+def withheld_headers(allowed: Collection[str] = ()) -> frozenset[str]:
+    """The names of the headers that are kept from handlers and from the database.
+
+    Args:
+        allowed: Credential headers that are passed on nevertheless.
+    """
+    return _OWN.union(name for name in CREDENTIAL_HEADERS if name not in allowed)
+
+
+WITHHELD: Final = withheld_headers()
+
+
+def read_head(headers: Iterable[tuple[bytes, bytes]], withheld: frozenset[str] = WITHHELD) -> Head:
+    """Read a request's headers, names in lower case.
 
     Nothing is raised here, because a header that cannot be read must not hide that the path is
     wrong: the first such header is kept in `Head.bad_header`.
@@ -92,7 +106,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
                 is_chunked = True
             else:
                 head.limit_key = value
-        if name not in _WITHHELD:
+        if name not in withheld:
             given.append((name, value))
     head.is_ambiguous = is_chunked and head.content_length is not None
     return head
