@@ -5,7 +5,7 @@ before the next one begins, and after a crash goes on exactly where they stood.
 """
 
 from howdah.context import Context, ObjectContext, ObjectSharedContext, Request
-from howdah.errors import HowdahError, NonDeterminism, RetryableError, TerminalError
+from howdah.errors import Cancelled, HowdahError, NonDeterminism, RetryableError, TerminalError
 from howdah.futures import (
     DurableCallFuture,
     DurableFuture,
@@ -18,10 +18,11 @@ from howdah.futures import (
 from howdah.handler import Handler, handler_of
 from howdah.retry import InvocationRetryPolicy, RunOptions
 from howdah.serde import BytesSerde, DefaultSerde, JsonSerde, PydanticJsonSerde, Serde
-from howdah.service import Service, VirtualObject
+from howdah.service import Service, VirtualObject, Workflow
 
 __all__ = [
     "BytesSerde",
+    "Cancelled",
     "Context",
     "DefaultSerde",
     "DurableCallFuture",
@@ -42,6 +43,7 @@ __all__ = [
     "Service",
     "TerminalError",
     "VirtualObject",
+    "Workflow",
     "as_completed",
     "gather",
     "handler_of",

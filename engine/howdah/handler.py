@@ -1,14 +1,12 @@
-"""Handlers: async functions bound to a name, with what is needed to call and to execute them.
+"""Handlers: functions bound to a name, with what is needed to call and to execute them.
 
 A decorated function stays what it is, so that type checkers see its own signature. Verbs that call
-handlers take the function and read input and output from it. Two forms exist, since a handler
-takes `(ctx)` or `(ctx, argument)`:
-
-- `HandlerFn[In, Out]`, for code that stores or passes on either kind. As the parameter of a verb it
-  infers `Out` for both, but accepts any argument for a handler that takes none, and mypy cannot
-  infer through a handler whose argument has a default.
-- Two overloads, `NoInputFn[Out]` with `arg: None = None` before `InputFn[In, Out]` with `arg: In`.
-  They infer every case in mypy and in pyright, and refuse every wrong argument. Verbs use these.
+handlers take the function and read input and output from it. A handler takes `(ctx)` or
+`(ctx, argument)`, and is `async def` or `def`, so there are four forms: `NoInputFn[Out]`,
+`InputFn[In, Out]`, `SyncNoInputFn[Out]` and `SyncInputFn[In, Out]`. A verb has an overload for
+each, in this order, those without input with `arg: None = None`. That infers every case in mypy and
+in pyright, and refuses every wrong argument; one union of the four does not. `HandlerFn[In, Out]`
+is for code that stores or passes on a handler of any form.
 
 `Handler` is the declared handler: immutable, made once by the decorator, and the only source of
 truth about how bytes become arguments. It knows nothing of workers or the database.
@@ -19,12 +17,20 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field, fields
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from types import NoneType
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_origin
 
 from howdah.errors import InvalidHandler, NotAHandler, OutOfBounds, SerdeError
 from howdah.hints import hint_of
@@ -37,11 +43,14 @@ Out = TypeVar("Out")
 
 NoInputFn: TypeAlias = Callable[[Any], Awaitable[Out]]
 InputFn: TypeAlias = Callable[[Any, In], Awaitable[Out]]
+SyncNoInputFn: TypeAlias = Callable[[Any], Out]
+SyncInputFn: TypeAlias = Callable[[Any, In], Out]
 HandlerFn: TypeAlias = Callable[[Any, In], Awaitable[Out]] | Callable[[Any], Awaitable[Out]]
 
 ServiceKind = Literal["service", "object", "workflow"]
 HandlerKind = Literal["stateless", "exclusive", "shared", "workflow"]
 ContextManagers = Sequence[Callable[[], AbstractAsyncContextManager[None]]]
+StatePreload = bool | Sequence[str]
 
 ATTRIBUTE = "__howdah_handler__"
 """Where a decorated function carries its `Handler`."""
@@ -60,32 +69,55 @@ class HandlerOptions:
         abort_timeout: How long it may go on without reaching the engine; up to 1 day.
         journal_retention: How long the journal is kept after completion; up to 3650 days.
         idempotency_retention: How long the outcome is kept for its idempotency key; likewise.
+        workflow_retention: How long a workflow's outcome, state and promises are kept after its
+            main handler completed; likewise.
+        enable_lazy_state: Whether state is read when the handler asks for it, and not before.
+        state_preload: What of the key's state is there when an attempt begins: all (up to
+            `Options.state_eager_bytes_max`), nothing, or the entries of these names. It goes before
+            `enable_lazy_state`.
         ingress_private: Whether only other handlers may call it.
         invocation_retry_policy: How failed attempts are retried.
 
     Raises:
-        OutOfBounds: a duration lies outside its bounds. HD1004.
+        OutOfBounds: a value is of another type, or lies outside its bounds. HD1004.
     """
 
     inactivity_timeout: timedelta | None = None
     abort_timeout: timedelta | None = None
     journal_retention: timedelta | None = None
     idempotency_retention: timedelta | None = None
+    workflow_retention: timedelta | None = None
+    enable_lazy_state: bool | None = None
+    state_preload: StatePreload | None = None
     ingress_private: bool | None = None
     invocation_retry_policy: InvocationRetryPolicy | None = None
 
     def __post_init__(self) -> None:
-        """Refuse durations outside their bounds."""
+        """Refuse values outside their bounds."""
         for name, longest in (
             ("inactivity_timeout", TIMEOUT_MAX),
             ("abort_timeout", TIMEOUT_MAX),
             ("journal_retention", RETENTION_MAX),
             ("idempotency_retention", RETENTION_MAX),
+            ("workflow_retention", RETENTION_MAX),
         ):
-            duration: timedelta | None = getattr(self, name)
-            if duration is not None and not timedelta(0) <= duration <= longest:
-                bound = f"0s to {format_duration(longest)}"
-                raise OutOfBounds(name=name, value=duration, bound=bound)
+            _check_duration(name, getattr(self, name), longest)
+        for name in ("enable_lazy_state", "ingress_private"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, bool):
+                raise OutOfBounds(name=name, value=repr(value), bound="True or False")
+        if self.state_preload is not None and not isinstance(self.state_preload, bool):
+            names = _checked_names(self.state_preload)
+            object.__setattr__(self, "state_preload", names)
+
+    @property
+    def preloads(self) -> bool | tuple[str, ...]:
+        """What of the state is there when an attempt begins: all, nothing, or these entries."""
+        if self.state_preload is None:
+            return not self.enable_lazy_state
+        return (
+            self.state_preload if isinstance(self.state_preload, bool) else (*self.state_preload,)
+        )
 
     def over(self, inherited: HandlerOptions) -> HandlerOptions:
         """Return these options with what they leave open taken from `inherited`."""
@@ -95,6 +127,10 @@ class HandlerOptions:
             else getattr(self, option.name)
             for option in fields(self)
         }
+        if self.enable_lazy_state is not None or self.state_preload is not None:
+            # Two ways to say one thing: who gives either inherits neither.
+            values["enable_lazy_state"] = self.enable_lazy_state
+            values["state_preload"] = self.state_preload
         own, theirs = self.invocation_retry_policy, inherited.invocation_retry_policy
         values["invocation_retry_policy"] = own.over(theirs) if own is not None else theirs
         return HandlerOptions(**values)
@@ -106,7 +142,9 @@ class Handler(Generic[In, Out]):
 
     Attributes:
         service, service_kind, name, kind: What it is called and what it may do.
-        fn: The function: `fn(ctx)`, or `fn(ctx, argument)` when `takes_input`.
+        fn: The function: `fn(ctx)`, or `fn(ctx, argument)` when `takes_input`. It returns an
+            awaitable when `is_async`, and the result itself when not: call that one in a thread.
+        is_async: Whether it was written as `async def`.
         input_serde: Reads the argument; refuses an empty body where `input_required`, and reads it
             as the parameter's default where there is one.
         output_serde: Writes the result.
@@ -119,13 +157,15 @@ class Handler(Generic[In, Out]):
         retry_policy: How failed attempts are retried, complete.
         description: The function's docstring.
         metadata: As given to the decorator.
+        context_managers: What `entered` enters; none for an async handler, whose `fn` does.
     """
 
     service: str
     service_kind: ServiceKind
     name: str
     kind: HandlerKind
-    fn: Callable[..., Awaitable[Out]]
+    fn: Callable[..., Any]
+    is_async: bool
     input_serde: Serde[In]
     output_serde: Serde[Out]
     input_type: Any
@@ -138,11 +178,28 @@ class Handler(Generic[In, Out]):
     retry_policy: RetryPolicy
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    context_managers: ContextManagers = ()
 
     @property
     def target(self) -> str:
         """`Service/handler`, as messages name it."""
         return f"{self.service}/{self.name}"
+
+    @asynccontextmanager
+    async def entered(self) -> AsyncIterator[None]:
+        """Surround a call of `fn`, on the event loop, with what belongs around each attempt.
+
+        An async context manager cannot be entered in a thread, so `fn` of a sync handler leaves
+        that to its caller. Around the `fn` of an async handler this does nothing.
+        """
+        async with AsyncExitStack() as stack:
+            for manager in self.context_managers:
+                await stack.enter_async_context(manager())
+            yield
+
+    def with_options(self, options: HandlerOptions) -> Handler[In, Out]:
+        """Return the same handler with other options, complete ones."""
+        return replace(self, options=options, retry_policy=_retry_policy_of(options))
 
 
 def handler_of(fn: Any) -> Handler[Any, Any]:
@@ -185,12 +242,12 @@ def make_handler(
         seen: The names at the place of the decorator, for types local to a function.
 
     Raises:
-        InvalidHandler: it is not async, or takes neither `(ctx)` nor `(ctx, argument)`, or an
+        InvalidHandler: it is no function, or takes neither `(ctx)` nor `(ctx, argument)`, or an
             annotation cannot be resolved. HD1003.
         SerdeError: a type has no form in bytes. HD1010.
     """
     target = f"{declared.service}/{declared.name}"
-    _refuse_sync(fn, target)
+    is_async = _is_async(fn, target)
     argument = _argument_of(fn, target)
     takes_input = argument is not None
     input_type = _resolved(fn, argument.name, target, seen) if argument is not None else None
@@ -205,7 +262,8 @@ def make_handler(
         service_kind=declared.service_kind,
         name=declared.name,
         kind=declared.kind,
-        fn=_within(fn, declared.context_managers),
+        fn=_within(fn, declared.context_managers) if is_async else fn,
+        is_async=is_async,
         input_serde=_for_empty(input_serde, input_type, input_required, default),
         output_serde=output_serde,
         input_type=input_type,
@@ -215,11 +273,10 @@ def make_handler(
         accept=declared.accept or _accepted_by(input_serde),
         content_type=declared.content_type or output_serde.content_type,
         options=declared.options,
-        retry_policy=(
-            declared.options.invocation_retry_policy or InvocationRetryPolicy()
-        ).resolve(),
+        retry_policy=_retry_policy_of(declared.options),
         description=inspect.getdoc(fn),
         metadata=dict(declared.metadata or {}),
+        context_managers=() if is_async else tuple(declared.context_managers),
     )
 
 
@@ -228,18 +285,53 @@ def names_at(depth: int) -> Mapping[str, Any]:
     return sys._getframe(depth + 1).f_locals
 
 
-def _refuse_sync(fn: Any, target: str) -> None:
-    if inspect.iscoroutinefunction(fn):
+def _check_duration(name: str, duration: object, longest: timedelta) -> None:
+    bound = f"0s to {format_duration(longest)}"
+    if duration is None:
         return
-    if inspect.isasyncgenfunction(fn):
+    if not isinstance(duration, timedelta):
+        raise OutOfBounds(name=name, value=repr(duration), bound=f"a timedelta of {bound}")
+    if not timedelta(0) <= duration <= longest:
+        raise OutOfBounds(name=name, value=duration, bound=bound)
+
+
+def _checked_names(names: object) -> tuple[str, ...]:
+    bound = "True, False or a list of state names"
+    if isinstance(names, str | bytes) or not isinstance(names, Iterable):
+        raise OutOfBounds(name="state_preload", value=repr(names), bound=bound)
+    listed = tuple(dict.fromkeys(names))
+    for name in listed:
+        if not isinstance(name, str) or not name:
+            raise OutOfBounds(name="state_preload", value=repr(names), bound=bound)
+    return listed
+
+
+def _retry_policy_of(options: HandlerOptions) -> RetryPolicy:
+    return (options.invocation_retry_policy or InvocationRetryPolicy()).resolve()
+
+
+def _is_async(fn: Any, target: str) -> bool:
+    """Say whether a function is `async def` or `def`, and refuse what is neither."""
+    if inspect.iscoroutinefunction(fn):
+        return True
+    if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
         problem, hint = "it yields", "Return one result; a handler cannot stream."
-    elif inspect.isroutine(fn):
-        problem = "it is not async"
-        hint = "Write `async def`; blocking work goes into `await ctx.run(name, function)`."
+    elif inspect.isfunction(fn) and not _returns_awaitable(fn):
+        return False
+    elif inspect.isfunction(fn):
+        problem = "it is a plain function that returns an awaitable"
+        hint = "Write `async def`, and await what it calls; this goes for decorators, too."
     else:
         problem = f"it is {type_name(type(fn))}, not a function"
-        hint = "Decorate an `async def` function."
+        hint = "Decorate an `async def` or a `def` function."
     raise InvalidHandler(handler=target, problem=problem, hint=hint)
+
+
+def _returns_awaitable(fn: Any) -> bool:
+    if inspect.iscoroutinefunction(inspect.unwrap(fn)):
+        return True
+    annotation = getattr(fn, "__annotations__", {}).get("return")
+    return (get_origin(annotation) or annotation) in (Awaitable, Coroutine)
 
 
 def _argument_of(fn: Callable[..., Any], target: str) -> inspect.Parameter | None:
@@ -316,7 +408,7 @@ def _for_empty(serde: Serde[Any], hint: Any, is_required: bool, default: Any) ->
 
 
 def _within(fn: Callable[..., Any], managers: ContextManagers) -> Callable[..., Any]:
-    """Return the function that runs `fn` inside fresh context managers, the first outermost."""
+    """Return the function that awaits `fn` inside fresh context managers, the first outermost."""
     if not managers:
         return fn
 

@@ -214,6 +214,10 @@ def _parse_address_text(text: str) -> str:
     return text.strip()
 
 
+def _parse_path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
 def _parse_count(text: str) -> int:
     stripped = text.strip()
     if not (stripped.isascii() and stripped.isdigit() and len(stripped) <= 15):
@@ -352,6 +356,16 @@ class Options:
         OutOfBounds: a value lies outside its bounds. HD1004.
     """
 
+    config: Path | None = field(
+        default=None,
+        metadata=_knob(
+            "HOWDAH_CONFIG",
+            "--config",
+            "path",
+            "The file that holds options, too; without one, `howdah.toml` where the program starts.",
+            parse=_parse_path,
+        ),
+    )
     database_url: str | None = field(
         default=None,
         metadata=_knob(
@@ -369,7 +383,7 @@ class Options:
             "--data-dir",
             "path",
             "Where the embedded Postgres keeps its data; made when missing.",
-            parse=lambda text: Path(text).expanduser(),
+            parse=_parse_path,
         ),
     )
     postgres_account: str | None = field(
@@ -560,6 +574,42 @@ class Options:
             high=timedelta(days=3650),
         ),
     )
+    workflow_retention: timedelta = field(
+        default=timedelta(days=1),
+        metadata=_duration(
+            "HOWDAH_WORKFLOW_RETENTION",
+            "How long result, state and promises of a completed workflow are kept.",
+            low=timedelta(0),
+            high=timedelta(days=3650),
+        ),
+    )
+    cleanup_interval: timedelta = field(
+        default=timedelta(minutes=1),
+        metadata=_duration(
+            "HOWDAH_CLEANUP_INTERVAL",
+            "How often what is past its retention is looked for and removed.",
+            low=timedelta(milliseconds=100),
+            high=timedelta(days=1),
+        ),
+    )
+    state_eager_bytes_max: int = field(
+        default=_MIB,
+        metadata=_size(
+            "HOWDAH_STATE_EAGER_BYTES_MAX",
+            "How much of a key's state is loaded with an invocation; the rest when it is asked for.",
+            low=0,
+            high=64 * _MIB,
+        ),
+    )
+    sync_threads_max: int = field(
+        default=64,
+        metadata=_count(
+            "HOWDAH_SYNC_THREADS_MAX",
+            "How many handlers written as plain functions may run at once, in each process.",
+            low=1,
+            high=1000,
+        ),
+    )
     deployment: str | None = field(
         default=None,
         metadata=_knob(
@@ -592,13 +642,17 @@ class Options:
 
     @classmethod
     def from_env(
-        cls, environ: Mapping[str, str], flags: Mapping[str, str | None] | None = None
+        cls,
+        environ: Mapping[str, str],
+        flags: Mapping[str, str | None] | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> Options:
         """Read the options from the environment, and from flags, which win.
 
         Args:
             environ: Such as `os.environ`; an empty value counts as none given.
             flags: Texts by option name (`{"ingress": "0.0.0.0:80"}`); None counts as not given.
+            defaults: Values by option name, such as those of a file, for what neither gives.
 
         Raises:
             InvalidOption: a value cannot be read, lies outside its bounds, or a variable that
@@ -606,7 +660,7 @@ class Options:
         """
         flags = flags or {}
         _refuse_unknown_variables(environ)
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = dict(defaults or {})
         for option in fields(cls):
             knob = knob_of(option)
             flag_text = flags.get(option.name)
@@ -614,11 +668,7 @@ class Options:
             text = environ.get(knob.env) if flag_text is None else flag_text
             if not text:
                 continue
-            try:
-                values[option.name] = knob.parse(text)
-                cls(**{option.name: values[option.name]})
-            except UsageError as error:
-                raise InvalidOption(name=source, problem=_said_of(error)) from error
+            values[option.name] = read_option(option, text, source=source)
         return cls(**values)
 
 
@@ -626,6 +676,25 @@ def knob_of(option: Field[Any]) -> Knob:
     """Return what a person must know of one field of `Options`."""
     knob: Knob = option.metadata["knob"]
     return knob
+
+
+def read_option(option: Field[Any], text: str, *, source: str) -> Any:
+    """Read one option's value from text.
+
+    Args:
+        option: A field of `Options`.
+        text: As a person wrote it.
+        source: Where, as a message names it: the flag, the variable, the line of a file.
+
+    Raises:
+        InvalidOption: it cannot be read, or lies outside its bounds. HD1020.
+    """
+    try:
+        value = knob_of(option).parse(text)
+        Options(**{option.name: value})
+    except UsageError as error:
+        raise InvalidOption(name=source, problem=problem_of(error)) from error
+    return value
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
@@ -643,7 +712,8 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
             )
 
 
-def _said_of(error: UsageError) -> str:
+def problem_of(error: UsageError) -> str:
+    """Say what is wrong with a value, to follow the name of where it came from."""
     if isinstance(error, OutOfBounds):
         return f"is {error.value}, but must be {error.bound}"
     return f"cannot be read: {error.message.rstrip('.')}"

@@ -1,4 +1,4 @@
-"""Services and virtual objects: what a program declares, and how it is described to the database.
+"""Services, virtual objects and workflows: what a program declares, as the database is told it.
 
 Names, options and signatures are checked while the program is imported, so a wrong declaration
 never meets a request. What is declared here is plain data: workers and the registry read it.
@@ -6,24 +6,29 @@ never meets a request. What is declared here is plain data: workers and the regi
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from types import CodeType, FunctionType, NoneType
-from typing import Any, ClassVar, Literal, TypeVar
+from types import NoneType
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
-from howdah.errors import DuplicateName, InvalidHandler, InvalidName, OutOfBounds
+from howdah.digest import digest_handlers
+from howdah.errors import (
+    DuplicateName,
+    IncompleteWorkflow,
+    InvalidHandler,
+    InvalidName,
+    OutOfBounds,
+)
 from howdah.handler import (
     ATTRIBUTE,
     ContextManagers,
     Declaration,
     Handler,
-    HandlerFn,
     HandlerKind,
     HandlerOptions,
     ServiceKind,
+    StatePreload,
     make_handler,
     names_at,
 )
@@ -31,7 +36,10 @@ from howdah.options import Options
 from howdah.retry import InvocationRetryPolicy
 from howdah.serde import DefaultSerde, Serde
 
-F = TypeVar("F", bound=HandlerFn[Any, Any])
+F = TypeVar("F", bound=Callable[[Any], Any] | Callable[[Any, Any], Any])
+
+SET_STATE = "~set_state"
+"""A handler of every object and workflow that no program declares; no name can be the same."""
 
 NAME_LENGTH_MAX = 255
 _SERVICE_NAME = re.compile(r"([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9._-]*")
@@ -43,40 +51,65 @@ _BY_TYPE: Serde[Any] = DefaultSerde()
 
 
 class _Declared:
-    """What services and virtual objects have in common."""
+    """What services, virtual objects and workflows have in common."""
 
     kind: ClassVar[ServiceKind]
 
     def __init__(
         self,
         name: str,
-        description: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        inactivity_timeout: timedelta | None = None,
-        abort_timeout: timedelta | None = None,
-        journal_retention: timedelta | None = None,
-        idempotency_retention: timedelta | None = None,
-        ingress_private: bool | None = None,
-        invocation_retry_policy: InvocationRetryPolicy | None = None,
-        invocation_context_managers: ContextManagers | None = None,
+        description: str | None,
+        metadata: Mapping[str, str] | None,
+        options: HandlerOptions,
+        context_managers: ContextManagers | None,
     ) -> None:
         _check_service_name(name)
         self.name = name
         self.description = description
         self.metadata = dict(metadata or {})
-        self.options = HandlerOptions(
-            inactivity_timeout=inactivity_timeout,
-            abort_timeout=abort_timeout,
-            journal_retention=journal_retention,
-            idempotency_retention=idempotency_retention,
-            ingress_private=ingress_private,
-            invocation_retry_policy=invocation_retry_policy,
-        )
-        self.context_managers = tuple(invocation_context_managers or ())
+        self.options = options
+        self.context_managers = tuple(context_managers or ())
         self.handlers: dict[str, Handler[Any, Any]] = {}
+        self._given = options
+        self._given_to: dict[str, tuple[Callable[..., Any], HandlerOptions]] = {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
+
+    def configure(
+        self, options: HandlerOptions, handlers: Mapping[str, HandlerOptions] | None = None
+    ) -> None:
+        """Put an operator's options before those that the program gives at the same places.
+
+        A handler's options still go before its service's. A second call replaces the first.
+
+        Args:
+            options: For the whole service; None leaves the program's value.
+            handlers: For single handlers, by name; likewise.
+
+        Raises:
+            KeyError: there is no handler of such a name.
+            InvalidHandler: a public handler in a private service. HD1003.
+            OutOfBounds: intervals of a retry policy that do not fit each other. HD1004.
+        """
+        for name in handlers or ():
+            self._given_to[name]
+        service = options.over(self._given)
+        merged: dict[str, HandlerOptions] = {}
+        for name, (_, given) in self._given_to.items():
+            own = (handlers or {}).get(name, HandlerOptions()).over(given)
+            _check_private(self.name, name, own, service)
+            merged[name] = own.over(service)
+        self.options = service
+        for name, (fn, _) in self._given_to.items():
+            self.handlers[name] = self.handlers[name].with_options(merged[name])
+            setattr(fn, ATTRIBUTE, self.handlers[name])
+
+    def check_complete(self) -> None:
+        """Refuse what cannot be served as it is."""
+
+    def _check_handler(self, name: str, kind: HandlerKind) -> None:
+        """Refuse a further handler."""
 
     def _decorator(
         self,
@@ -97,13 +130,14 @@ class _Declared:
                 problem="its decorator has no parentheses",
                 hint="Write `.handler()`.",
             )
-        self._check_private(name, options)
+        _check_private(self.name, name, options, self.options)
 
         def declare(fn: F) -> F:
             chosen = getattr(fn, "__name__", "") if name is None else name
             _check_handler_name(chosen, self.name)
             if chosen in self.handlers:
                 raise DuplicateName(what="handler", name=chosen, where=f"{self.kind} {self.name}")
+            self._check_handler(chosen, kind)
             if ATTRIBUTE in getattr(fn, "__dict__", {}):
                 raise InvalidHandler(
                     handler=f"{self.name}/{chosen}",
@@ -126,17 +160,10 @@ class _Declared:
             handler = make_handler(fn, declared, names_at(1))
             setattr(fn, ATTRIBUTE, handler)
             self.handlers[chosen] = handler
+            self._given_to[chosen] = (fn, options)
             return fn
 
         return declare
-
-    def _check_private(self, name: str | None, options: HandlerOptions) -> None:
-        if self.options.ingress_private and options.ingress_private is False:
-            raise InvalidHandler(
-                handler=f"{self.name}/{name}" if name else f"A handler of {self.name}",
-                problem="it is public, but its service is private",
-                hint="Drop ingress_private from one of the two.",
-            )
 
 
 class Service(_Declared):
@@ -165,6 +192,29 @@ class Service(_Declared):
 
     kind = "service"
 
+    def __init__(
+        self,
+        name: str,
+        description: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        inactivity_timeout: timedelta | None = None,
+        abort_timeout: timedelta | None = None,
+        journal_retention: timedelta | None = None,
+        idempotency_retention: timedelta | None = None,
+        ingress_private: bool | None = None,
+        invocation_retry_policy: InvocationRetryPolicy | None = None,
+        invocation_context_managers: ContextManagers | None = None,
+    ) -> None:
+        options = HandlerOptions(
+            inactivity_timeout=inactivity_timeout,
+            abort_timeout=abort_timeout,
+            journal_retention=journal_retention,
+            idempotency_retention=idempotency_retention,
+            ingress_private=ingress_private,
+            invocation_retry_policy=invocation_retry_policy,
+        )
+        super().__init__(name, description, metadata, options, invocation_context_managers)
+
     def handler(
         self,
         name: str | None = None,
@@ -181,10 +231,12 @@ class Service(_Declared):
         invocation_retry_policy: InvocationRetryPolicy | None = None,
         invocation_context_managers: ContextManagers | None = None,
     ) -> Callable[[F], F]:
-        """Declare an `async def` function `(ctx)` or `(ctx, argument)` as a handler.
+        """Declare a function `(ctx)` or `(ctx, argument)` as a handler.
 
         The types of argument and result come from the annotations. An argument with a default may
-        be left out. The function itself comes back, to be given to `ctx.service_call`.
+        be left out. The function itself comes back, to be given to `ctx.service_call`. An
+        `async def` function runs on the event loop. A `def` function runs in a thread of its own
+        and may block; its context is one of `howdah.blocking`.
 
         Args:
             name: The function's name unless given; a letter, then letters, digits and `_`.
@@ -244,6 +296,10 @@ class VirtualObject(_Declared):
         abort_timeout: See `Service`.
         journal_retention: See `Service`.
         idempotency_retention: See `Service`.
+        enable_lazy_state: Read state when a handler asks for it, instead of with its invocation.
+        state_preload: What of a key's state comes with an invocation: `True` for all of it (up to
+            `Options.state_eager_bytes_max`), `False` for nothing, or a list of names. Goes before
+            `enable_lazy_state`. What does not come is read when it is asked for.
         ingress_private: See `Service`.
         invocation_retry_policy: See `Service`.
         invocation_context_managers: See `Service`.
@@ -254,6 +310,33 @@ class VirtualObject(_Declared):
     """
 
     kind = "object"
+
+    def __init__(
+        self,
+        name: str,
+        description: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        inactivity_timeout: timedelta | None = None,
+        abort_timeout: timedelta | None = None,
+        journal_retention: timedelta | None = None,
+        idempotency_retention: timedelta | None = None,
+        enable_lazy_state: bool | None = None,
+        state_preload: StatePreload | None = None,
+        ingress_private: bool | None = None,
+        invocation_retry_policy: InvocationRetryPolicy | None = None,
+        invocation_context_managers: ContextManagers | None = None,
+    ) -> None:
+        options = HandlerOptions(
+            inactivity_timeout=inactivity_timeout,
+            abort_timeout=abort_timeout,
+            journal_retention=journal_retention,
+            idempotency_retention=idempotency_retention,
+            enable_lazy_state=enable_lazy_state,
+            state_preload=state_preload,
+            ingress_private=ingress_private,
+            invocation_retry_policy=invocation_retry_policy,
+        )
+        super().__init__(name, description, metadata, options, invocation_context_managers)
 
     def handler(
         self,
@@ -268,14 +351,16 @@ class VirtualObject(_Declared):
         abort_timeout: timedelta | None = None,
         journal_retention: timedelta | None = None,
         idempotency_retention: timedelta | None = None,
+        enable_lazy_state: bool | None = None,
+        state_preload: StatePreload | None = None,
         ingress_private: bool | None = None,
         invocation_retry_policy: InvocationRetryPolicy | None = None,
         invocation_context_managers: ContextManagers | None = None,
     ) -> Callable[[F], F]:
-        """Declare an `async def` function `(ctx)` or `(ctx, argument)` as a handler.
+        """Declare a function `(ctx)` or `(ctx, argument)` as a handler.
 
         Args:
-            name: As for `Service.handler`, and so for all others but `kind`.
+            name: As for `Service.handler`, and so for all others but these three.
             kind: `exclusive` for the only writer of its key's state, `shared` for a reader.
             accept: See `Service.handler`.
             content_type: See `Service.handler`.
@@ -286,6 +371,8 @@ class VirtualObject(_Declared):
             abort_timeout: See `Service.handler`.
             journal_retention: See `Service.handler`.
             idempotency_retention: See `Service.handler`.
+            enable_lazy_state: The object's unless given; see `VirtualObject`.
+            state_preload: Likewise.
             ingress_private: See `Service.handler`.
             invocation_retry_policy: See `Service.handler`.
             invocation_context_managers: See `Service.handler`.
@@ -300,6 +387,8 @@ class VirtualObject(_Declared):
             abort_timeout=abort_timeout,
             journal_retention=journal_retention,
             idempotency_retention=idempotency_retention,
+            enable_lazy_state=enable_lazy_state,
+            state_preload=state_preload,
             ingress_private=ingress_private,
             invocation_retry_policy=invocation_retry_policy,
         )
@@ -316,15 +405,229 @@ class VirtualObject(_Declared):
         )
 
 
+class Workflow(_Declared):
+    """A function that runs once for each key, with state, promises and handlers beside it.
+
+    Args:
+        name: As for `Service`, and so for all that is not named here.
+        description: What it is for.
+        metadata: Facts for people and tools.
+        inactivity_timeout: See `Service`.
+        abort_timeout: See `Service`.
+        journal_retention: See `Service`.
+        idempotency_retention: See `Service`; of its shared handlers, as the main one runs once.
+        enable_lazy_state: See `VirtualObject`.
+        state_preload: See `VirtualObject`.
+        ingress_private: See `Service`.
+        invocation_retry_policy: See `Service`.
+        invocation_context_managers: See `Service`.
+        workflow_retention: How long the outcome, the state and the promises of a key are kept once
+            its main handler completed; from `Options` unless given, up to 3650 days.
+
+    Raises:
+        InvalidName: the name cannot be used. HD1001.
+        OutOfBounds: a value lies outside its bounds. HD1004.
+    """
+
+    kind = "workflow"
+
+    def __init__(
+        self,
+        name: str,
+        description: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        inactivity_timeout: timedelta | None = None,
+        abort_timeout: timedelta | None = None,
+        journal_retention: timedelta | None = None,
+        idempotency_retention: timedelta | None = None,
+        enable_lazy_state: bool | None = None,
+        state_preload: StatePreload | None = None,
+        ingress_private: bool | None = None,
+        invocation_retry_policy: InvocationRetryPolicy | None = None,
+        invocation_context_managers: ContextManagers | None = None,
+        workflow_retention: timedelta | None = None,
+    ) -> None:
+        options = HandlerOptions(
+            inactivity_timeout=inactivity_timeout,
+            abort_timeout=abort_timeout,
+            journal_retention=journal_retention,
+            idempotency_retention=idempotency_retention,
+            workflow_retention=workflow_retention,
+            enable_lazy_state=enable_lazy_state,
+            state_preload=state_preload,
+            ingress_private=ingress_private,
+            invocation_retry_policy=invocation_retry_policy,
+        )
+        super().__init__(name, description, metadata, options, invocation_context_managers)
+
+    def main(
+        self,
+        name: str | None = None,
+        accept: str | None = None,
+        content_type: str | None = None,
+        input_serde: Serde[Any] = _BY_TYPE,
+        output_serde: Serde[Any] = _BY_TYPE,
+        metadata: Mapping[str, str] | None = None,
+        inactivity_timeout: timedelta | None = None,
+        abort_timeout: timedelta | None = None,
+        journal_retention: timedelta | None = None,
+        workflow_retention: timedelta | None = None,
+        enable_lazy_state: bool | None = None,
+        state_preload: StatePreload | None = None,
+        ingress_private: bool | None = None,
+        invocation_retry_policy: InvocationRetryPolicy | None = None,
+        invocation_context_managers: ContextManagers | None = None,
+    ) -> Callable[[F], F]:
+        """Declare the function that a workflow is: `(ctx)` or `(ctx, argument)`.
+
+        It runs once for each key. `ctx` is a `WorkflowContext`: it reads and writes the key's
+        state, and waits for promises.
+
+        Args:
+            name: As for `Service.handler`, and so for all that is not named here.
+            accept: See `Service.handler`.
+            content_type: See `Service.handler`.
+            input_serde: See `Service.handler`.
+            output_serde: See `Service.handler`.
+            metadata: See `Service.handler`.
+            inactivity_timeout: See `Service.handler`.
+            abort_timeout: See `Service.handler`.
+            journal_retention: See `Service.handler`.
+            workflow_retention: How long outcome, state and promises are kept once it completed;
+                the workflow's unless given, then that of `Options`. Until then a second start of
+                the same key is refused, and afterwards the key may run again.
+            enable_lazy_state: The workflow's unless given; see `VirtualObject`.
+            state_preload: Likewise.
+            ingress_private: See `Service.handler`.
+            invocation_retry_policy: See `Service.handler`.
+            invocation_context_managers: See `Service.handler`.
+
+        Raises:
+            UsageError: as `Service.handler` says, or there is a main handler already (HD1003).
+        """
+        options = HandlerOptions(
+            inactivity_timeout=inactivity_timeout,
+            abort_timeout=abort_timeout,
+            journal_retention=journal_retention,
+            workflow_retention=workflow_retention,
+            enable_lazy_state=enable_lazy_state,
+            state_preload=state_preload,
+            ingress_private=ingress_private,
+            invocation_retry_policy=invocation_retry_policy,
+        )
+        return self._decorator(
+            "workflow",
+            name,
+            options,
+            invocation_context_managers,
+            accept=accept,
+            content_type=content_type,
+            input_serde=input_serde,
+            output_serde=output_serde,
+            metadata=metadata,
+        )
+
+    def handler(
+        self,
+        name: str | None = None,
+        accept: str | None = None,
+        content_type: str | None = None,
+        input_serde: Serde[Any] = _BY_TYPE,
+        output_serde: Serde[Any] = _BY_TYPE,
+        metadata: Mapping[str, str] | None = None,
+        inactivity_timeout: timedelta | None = None,
+        abort_timeout: timedelta | None = None,
+        journal_retention: timedelta | None = None,
+        idempotency_retention: timedelta | None = None,
+        enable_lazy_state: bool | None = None,
+        state_preload: StatePreload | None = None,
+        ingress_private: bool | None = None,
+        invocation_retry_policy: InvocationRetryPolicy | None = None,
+        invocation_context_managers: ContextManagers | None = None,
+    ) -> Callable[[F], F]:
+        """Declare a handler that runs beside the main one, as often as it is called.
+
+        `ctx` is a `WorkflowSharedContext`: it reads the key's state, and resolves promises.
+
+        Args:
+            name: As for `Service.handler`, and so for all that is not named here.
+            accept: See `Service.handler`.
+            content_type: See `Service.handler`.
+            input_serde: See `Service.handler`.
+            output_serde: See `Service.handler`.
+            metadata: See `Service.handler`.
+            inactivity_timeout: See `Service.handler`.
+            abort_timeout: See `Service.handler`.
+            journal_retention: See `Service.handler`.
+            idempotency_retention: See `Service.handler`.
+            enable_lazy_state: The workflow's unless given; see `VirtualObject`.
+            state_preload: Likewise.
+            ingress_private: See `Service.handler`.
+            invocation_retry_policy: See `Service.handler`.
+            invocation_context_managers: See `Service.handler`.
+
+        Raises:
+            UsageError: as `Service.handler` says.
+        """
+        options = HandlerOptions(
+            inactivity_timeout=inactivity_timeout,
+            abort_timeout=abort_timeout,
+            journal_retention=journal_retention,
+            idempotency_retention=idempotency_retention,
+            enable_lazy_state=enable_lazy_state,
+            state_preload=state_preload,
+            ingress_private=ingress_private,
+            invocation_retry_policy=invocation_retry_policy,
+        )
+        return self._decorator(
+            "shared",
+            name,
+            options,
+            invocation_context_managers,
+            accept=accept,
+            content_type=content_type,
+            input_serde=input_serde,
+            output_serde=output_serde,
+            metadata=metadata,
+        )
+
+    def check_complete(self) -> None:
+        """Refuse a workflow that has nothing to run.
+
+        Raises:
+            IncompleteWorkflow: it has no main handler. HD1009.
+        """
+        if self._main is None:
+            raise IncompleteWorkflow(workflow=self.name)
+
+    @property
+    def _main(self) -> Handler[Any, Any] | None:
+        return next((one for one in self.handlers.values() if one.kind == "workflow"), None)
+
+    def _check_handler(self, name: str, kind: HandlerKind) -> None:
+        if kind == "workflow" and self._main is not None:
+            raise InvalidHandler(
+                handler=f"{self.name}/{name}",
+                problem=f"the main handler of this workflow is {self._main.target} already",
+                hint="A workflow is one function; declare the others with `.handler()`.",
+            )
+
+
+AnyService: TypeAlias = Service | VirtualObject | Workflow
+
+
 def describe(
-    services: Iterable[Service | VirtualObject], options: Options | None = None
+    services: Iterable[AnyService], options: Options | None = None
 ) -> list[dict[str, Any]]:
     """Return services as plain data, the way they are registered in the database.
 
-    Each is `{name, kind, description, handlers}`, and each handler `{name, kind, description,
-    input_content_type, input_required, input_schema, output_content_type, output_schema, is_public,
-    idempotency_retention_seconds, journal_retention_seconds}`. A handler without input has no
-    input_content_type.
+    Each is `{name, kind, description, metadata, handlers}`, and each handler `{name, kind,
+    description, metadata, input_content_type, input_required, input_schema, output_content_type,
+    output_schema, is_public, idempotency_retention_seconds, journal_retention_seconds,
+    workflow_retention_seconds}`. A handler without input has no input_content_type, and only the
+    main handler of a workflow has a workflow_retention. Objects and workflows have one more
+    handler, `~set_state`, which the engine answers itself: it replaces the state of a key, in its
+    turn.
 
     Args:
         services: What a program declares.
@@ -332,6 +635,7 @@ def describe(
 
     Raises:
         DuplicateName: two services have the same name. HD1002.
+        IncompleteWorkflow: a workflow has no main handler. HD1009.
 
     Source: sql/functions/81_registry.sql.
     """
@@ -340,29 +644,60 @@ def describe(
     for service in services:
         if service.name in described:
             raise DuplicateName(what="service", name=service.name, where="This program")
+        service.check_complete()
+        handlers = [_described(handler, options) for handler in service.handlers.values()]
+        if service.kind != "service":
+            handlers.append(_set_state(options))
         described[service.name] = {
             "name": service.name,
             "kind": service.kind,
             "description": service.description,
-            "handlers": [_described(handler, options) for handler in service.handlers.values()],
+            "metadata": service.metadata or None,
+            "handlers": handlers,
         }
     return list(described.values())
 
 
 def _described(handler: Handler[Any, Any], options: Options) -> dict[str, Any]:
     takes_body = handler.takes_input and handler.input_type is not NoneType
-    idempotency = handler.options.idempotency_retention
-    journal = handler.options.journal_retention
+    own = handler.options
+    retention = _seconds(own.workflow_retention, options.workflow_retention)
     return {
         "name": handler.name,
         "kind": handler.kind,
         "description": handler.description,
+        "metadata": dict(handler.metadata) or None,
         "input_content_type": handler.accept if takes_body else None,
         "input_required": handler.input_required,
         "input_schema": handler.input_serde.json_schema() if takes_body else None,
         "output_content_type": handler.content_type,
         "output_schema": handler.output_serde.json_schema(),
-        "is_public": not handler.options.ingress_private,
+        "is_public": not own.ingress_private,
+        **_retentions(own, options),
+        "workflow_retention_seconds": retention if handler.kind == "workflow" else None,
+    }
+
+
+def _set_state(options: Options) -> dict[str, Any]:
+    return {
+        "name": SET_STATE,
+        "kind": "exclusive",
+        "description": "Replaces the state of a key.",
+        "metadata": None,
+        "input_content_type": "application/json",
+        "input_required": True,
+        "input_schema": None,
+        "output_content_type": "application/json",
+        "output_schema": None,
+        "is_public": False,
+        **_retentions(HandlerOptions(), options),
+        "workflow_retention_seconds": None,
+    }
+
+
+def _retentions(own: HandlerOptions, options: Options) -> dict[str, float]:
+    idempotency, journal = own.idempotency_retention, own.journal_retention
+    return {
         "idempotency_retention_seconds": _seconds(idempotency, options.idempotency_retention),
         "journal_retention_seconds": _seconds(journal, options.journal_retention),
     }
@@ -372,65 +707,14 @@ def _seconds(given: timedelta | None, default: timedelta) -> float:
     return (default if given is None else given).total_seconds()
 
 
-def code_digest(services: Iterable[Service | VirtualObject]) -> str:
+def code_digest(services: Iterable[AnyService]) -> str:
     """Return a name for this version of the handlers' code: 16 hexadecimal digits.
 
     It covers the handlers and the functions of their own package that they refer to by name, as
     compiled: what an invocation's replay depends on. Comments, line numbers and the place of the
     files do not matter; another Python version gives another digest.
     """
-    digest = hashlib.sha256()
-    for service in sorted(services, key=lambda service: service.name):
-        for name, handler in sorted(service.handlers.items()):
-            digest.update(f"{service.kind} {service.name} {handler.kind} {name}\n".encode())
-            for function in _reachable_from(inspect.unwrap(handler.fn)):
-                digest.update(f"{function.__qualname__}\n".encode())
-                _digest_code(digest, function.__code__)
-    return digest.hexdigest()[:16]
-
-
-def _reachable_from(fn: Any) -> Iterator[FunctionType]:
-    """Yield a function and, each once, the functions of its package that it names."""
-    waiting: list[Any] = [fn]
-    seen: set[int] = set()
-    package = _package_of(fn)
-    while waiting:
-        function = waiting.pop()
-        if (
-            not isinstance(function, FunctionType)
-            or id(function) in seen
-            or _package_of(function) != package
-        ):
-            continue
-        seen.add(id(function))
-        yield function
-        names = _names_in(function.__code__)
-        waiting.extend(function.__globals__.get(name) for name in reversed(names))
-
-
-def _package_of(function: Any) -> str:
-    return str(getattr(function, "__module__", "")).partition(".")[0]
-
-
-def _names_in(code: CodeType) -> list[str]:
-    names = list(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            names += _names_in(constant)
-    return names
-
-
-def _digest_code(digest: Any, code: CodeType) -> None:
-    digest.update(code.co_code)
-    digest.update(code.co_exceptiontable)
-    digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            _digest_code(digest, constant)
-        elif isinstance(constant, frozenset):  # in no particular order, which hashing changes
-            digest.update(repr(sorted(map(repr, constant))).encode())
-        else:
-            digest.update(repr(constant).encode())
+    return digest_handlers(handler for service in services for handler in service.handlers.values())
 
 
 def _check_service_name(name: object) -> None:
@@ -453,3 +737,14 @@ def _check_handler_name(name: object, service: str) -> None:
     if len(name) > NAME_LENGTH_MAX:
         expected = f"a name has at most {NAME_LENGTH_MAX} characters"
         raise InvalidName(what=what, name=name, expected=expected)
+
+
+def _check_private(
+    service: str, name: str | None, options: HandlerOptions, inherited: HandlerOptions
+) -> None:
+    if inherited.ingress_private and options.ingress_private is False:
+        raise InvalidHandler(
+            handler=f"{service}/{name}" if name else f"A handler of {service}",
+            problem="it is public, but its service is private",
+            hint="Drop ingress_private from one of the two.",
+        )

@@ -1,10 +1,12 @@
 """Services and handlers: names, signatures, inherited options, and what the database is told."""
 
+import asyncio
+import functools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,18 +24,21 @@ from howdah import (
     ObjectContext,
     Service,
     VirtualObject,
+    Workflow,
     handler_of,
 )
 from howdah.errors import (
     DuplicateName,
+    IncompleteWorkflow,
     InvalidHandler,
     InvalidName,
     NotAHandler,
     OutOfBounds,
     SerdeError,
 )
+from howdah.handler import HandlerOptions
 from howdah.options import Options
-from howdah.service import code_digest, describe
+from howdah.service import AnyService, code_digest, describe
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -51,7 +56,7 @@ class Opaque:
         self.socket = socket
 
 
-def described(service: Service | VirtualObject, name: str) -> dict[str, Any]:
+def described(service: AnyService, name: str) -> dict[str, Any]:
     """What the database is told of one handler."""
     [one] = describe([service])
     [handler] = [handler for handler in one["handlers"] if handler["name"] == name]
@@ -97,6 +102,143 @@ def test_a_virtual_objects_handlers_are_exclusive_unless_shared() -> None:
         "get": "shared",
     }
     assert describe([seats])[0]["description"] == "Every seat."
+
+
+async def test_a_plain_function_is_a_handler_for_a_thread() -> None:
+    shop = Service("Shop")
+
+    @shop.handler()
+    def add(ctx: Any, seat: Seat) -> int:
+        return seat.row
+
+    handler = handler_of(add)
+    assert not handler.is_async
+    assert handler.fn(None, Seat(3)) == 3
+    assert (handler.input_type, handler.output_type) == (Seat, int)
+    assert described(shop, "add")["kind"] == "stateless"
+
+
+async def test_an_async_function_is_a_handler_for_the_loop() -> None:
+    @Service("Shop").handler()
+    async def add(ctx: Context) -> None: ...
+
+    assert handler_of(add).is_async
+
+
+# --- workflows -----------------------------------------------------------------------------------
+
+
+def signup() -> Workflow:
+    """A workflow with a main handler and one beside it."""
+    workflow = Workflow("Signup", metadata={"team": "growth"})
+
+    @workflow.main(metadata={"step": "all"})
+    async def run(ctx: Any, email: str) -> bool:
+        return True
+
+    @workflow.handler()
+    async def click(ctx: Any, secret: str) -> None: ...
+
+    return workflow
+
+
+def test_a_workflow_has_a_main_handler_and_shared_ones() -> None:
+    workflow = signup()
+
+    assert workflow.kind == "workflow"
+    assert {name: one.kind for name, one in workflow.handlers.items()} == {
+        "run": "workflow",
+        "click": "shared",
+    }
+    assert [handler.service_kind for handler in workflow.handlers.values()] == ["workflow"] * 2
+
+
+def test_a_second_main_handler_is_refused() -> None:
+    workflow = signup()
+
+    async def again(ctx: Any) -> None: ...
+
+    with pytest.raises(InvalidHandler, match=r"Signup/again .* is Signup/run already") as raised:
+        workflow.main()(again)
+
+    assert ".handler()" in str(raised.value.hint)
+    assert "again" not in workflow.handlers
+
+
+def test_a_workflow_without_a_main_handler_is_refused_when_it_is_described() -> None:
+    workflow = Workflow("Signup")
+
+    @workflow.handler()
+    async def click(ctx: Any) -> None: ...
+
+    with pytest.raises(
+        IncompleteWorkflow, match=r"HD1009: The workflow Signup has no main handler"
+    ):
+        describe([workflow])
+
+
+def test_only_the_main_handler_has_a_workflow_retention() -> None:
+    workflow = signup()
+
+    assert described(workflow, "run")["workflow_retention_seconds"] == 86400.0
+    assert described(workflow, "click")["workflow_retention_seconds"] is None
+    [one] = describe([workflow], Options(workflow_retention=timedelta(hours=1)))
+    assert one["handlers"][0]["workflow_retention_seconds"] == 3600.0
+
+
+def test_the_workflow_retention_of_the_main_handler_goes_before_the_workflows() -> None:
+    workflow = Workflow("Signup", workflow_retention=timedelta(seconds=9))
+
+    @workflow.main(workflow_retention=timedelta(seconds=3))
+    async def run(ctx: Any) -> None: ...
+
+    assert workflow.options.workflow_retention == timedelta(seconds=9)
+    assert described(workflow, "run")["workflow_retention_seconds"] == 3.0
+
+
+def test_metadata_is_described() -> None:
+    workflow = signup()
+    [one] = describe([workflow])
+
+    assert one["metadata"] == {"team": "growth"}
+    assert described(workflow, "run")["metadata"] == {"step": "all"}
+    assert described(workflow, "click")["metadata"] is None
+
+
+@pytest.mark.parametrize("service", [VirtualObject("Seats"), signup()], ids=repr)
+def test_what_has_state_has_a_hidden_handler_that_replaces_it(service: AnyService) -> None:
+    before = code_digest([service])
+
+    facts = described(service, "~set_state")
+
+    assert facts == {
+        "name": "~set_state",
+        "kind": "exclusive",
+        "description": "Replaces the state of a key.",
+        "metadata": None,
+        "input_content_type": "application/json",
+        "input_required": True,
+        "input_schema": None,
+        "output_content_type": "application/json",
+        "output_schema": None,
+        "is_public": False,
+        "idempotency_retention_seconds": 86400.0,
+        "journal_retention_seconds": 86400.0,
+        "workflow_retention_seconds": None,
+    }
+    assert "~set_state" not in service.handlers
+    assert code_digest([service]) == before
+
+
+def test_a_service_has_no_state_to_replace() -> None:
+    assert describe([Service("Shop")])[0]["handlers"] == []
+
+
+def test_no_handler_can_be_named_like_the_hidden_one() -> None:
+    async def add(ctx: Any) -> None: ...
+
+    with pytest.raises(InvalidName):
+        VirtualObject("Seats").handler("~set_state")(add)
 
 
 @pytest.mark.parametrize("not_one", [print, "Shop/add", None, Service("Shop"), lambda ctx: ctx])
@@ -171,7 +313,12 @@ def test_two_services_of_one_name_are_refused() -> None:
 # --- signatures ----------------------------------------------------------------------------------
 
 
-def _sync(ctx: Any) -> None: ...
+def _sync_generator(ctx: Any) -> Iterator[int]:
+    yield 1
+
+
+def _awaitable(ctx: Any) -> Awaitable[int]:
+    raise NotImplementedError
 
 
 async def _generator(ctx: Any) -> AsyncIterator[int]:
@@ -179,6 +326,16 @@ async def _generator(ctx: Any) -> AsyncIterator[int]:
 
 
 async def _nothing() -> None: ...
+
+
+def _traced(fn: Any) -> Any:
+    """A decorator that forgets to await."""
+
+    @functools.wraps(fn)
+    def traced(*arguments: Any) -> Any:
+        return fn(*arguments)
+
+    return traced
 
 
 async def _three(ctx: Any, one: int, two: int) -> None: ...
@@ -206,7 +363,10 @@ async def _no_type(ctx: Any, price: "1 +") -> None: ...  # type: ignore[valid-ty
 @pytest.mark.parametrize(
     ("fn", "said"),
     [
-        (_sync, "not async"),
+        (_sync_generator, "it yields"),
+        (_awaitable, "returns an awaitable"),
+        (_traced(_nothing), "returns an awaitable"),
+        (print, "not a function"),
         (_generator, "it yields"),
         (_nothing, "it takes ()"),
         (_three, "(ctx) or (ctx, argument)"),
@@ -317,6 +477,92 @@ def test_options_of_a_handler_go_before_those_of_its_service() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "inherited", "preloads"),
+    [
+        ({}, {}, True),
+        ({"enable_lazy_state": True}, {}, False),
+        ({"enable_lazy_state": False}, {}, True),
+        ({"state_preload": True}, {}, True),
+        ({"state_preload": False}, {}, False),
+        ({"state_preload": ["b", "a", "b"]}, {}, ("b", "a")),
+        ({"state_preload": []}, {}, ()),
+        ({"state_preload": ["a"], "enable_lazy_state": True}, {}, ("a",)),
+        ({}, {"enable_lazy_state": True}, False),
+        ({}, {"state_preload": ["a"]}, ("a",)),
+        ({"enable_lazy_state": True}, {"state_preload": ["a"]}, False),
+        ({"state_preload": True}, {"enable_lazy_state": True}, True),
+    ],
+    ids=str,
+)
+def test_how_much_state_comes_with_an_invocation(
+    given: dict[str, Any], inherited: dict[str, Any], preloads: object
+) -> None:
+    seats = VirtualObject("Seats", **inherited)
+
+    @seats.handler(**given)
+    async def reserve(ctx: ObjectContext) -> None: ...
+
+    assert handler_of(reserve).options.preloads == preloads
+
+
+@pytest.mark.parametrize("wrong", ["name", b"name", 5, [""], [5]], ids=str)
+def test_state_to_preload_is_a_list_of_names(wrong: Any) -> None:
+    with pytest.raises(OutOfBounds, match=r"state_preload is .*must be True, False or a list"):
+        VirtualObject("Seats", state_preload=wrong)
+
+
+@pytest.mark.parametrize("name", ["enable_lazy_state", "ingress_private"])
+def test_what_is_yes_or_no_is_nothing_else(name: str) -> None:
+    for wrong in (1, "yes"):
+        with pytest.raises(OutOfBounds, match=f"{name} is .*, but must be True or False"):
+            VirtualObject("Seats", **{name: wrong})  # type: ignore[arg-type]  # names from a list
+
+
+def test_a_duration_that_is_no_timedelta_is_refused() -> None:
+    with pytest.raises(OutOfBounds, match="must be a timedelta of 0s to 1d"):
+        Service("Shop", abort_timeout=5)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_what_an_operator_says_goes_before_what_the_program_says_at_the_same_place() -> None:
+    shop = Service("Shop", abort_timeout=timedelta(seconds=9))
+
+    @shop.handler(abort_timeout=timedelta(seconds=3))
+    async def add(ctx: Context) -> None: ...
+
+    @shop.handler()
+    async def remove(ctx: Context) -> None: ...
+
+    shop.configure(HandlerOptions(abort_timeout=timedelta(seconds=1)))
+    assert handler_of(add).options.abort_timeout == timedelta(seconds=3)
+    assert handler_of(remove).options.abort_timeout == timedelta(seconds=1)
+
+    policy = InvocationRetryPolicy(max_attempts=1)
+    own = HandlerOptions(abort_timeout=timedelta(seconds=2), invocation_retry_policy=policy)
+    shop.configure(HandlerOptions(), {"add": own})
+    assert handler_of(add) is shop.handlers["add"]
+    assert handler_of(add).options.abort_timeout == timedelta(seconds=2)
+    assert handler_of(add).retry_policy.max_attempts == 1
+    assert handler_of(remove).options.abort_timeout == timedelta(seconds=9)
+
+    shop.configure(HandlerOptions())
+    assert handler_of(add).options.abort_timeout == timedelta(seconds=3)
+    assert handler_of(add).retry_policy.max_attempts == 70
+
+
+def test_an_operator_cannot_hide_a_service_with_a_public_handler() -> None:
+    shop = Service("Shop")
+
+    @shop.handler(ingress_private=False)
+    async def add(ctx: Context) -> None: ...
+
+    with pytest.raises(
+        InvalidHandler, match=r"Shop/add .* it is public, but its service is private"
+    ):
+        shop.configure(HandlerOptions(ingress_private=True))
+    assert described(shop, "add")["is_public"]
+
+
+@pytest.mark.parametrize(
     "name",
     ["inactivity_timeout", "abort_timeout", "journal_retention", "idempotency_retention"],
 )
@@ -344,29 +590,64 @@ def test_a_handler_of_a_private_service_cannot_be_public() -> None:
     assert described(private, "add")["is_public"] is False
 
 
+def noting(seen: list[str], name: str) -> Any:
+    """A context manager that notes when it is entered and left."""
+
+    @asynccontextmanager
+    async def manager() -> AsyncIterator[None]:
+        seen.append(f"enter {name}")
+        try:
+            yield
+        finally:
+            seen.append(f"leave {name}")
+
+    return manager
+
+
+NOTED = ["enter service", "enter handler", "run", "leave handler", "leave service"]
+
+
 async def test_context_managers_surround_each_attempt_the_services_first() -> None:
     seen: list[str] = []
+    shop = Service("Shop", invocation_context_managers=[noting(seen, "service")])
 
-    def noting(name: str) -> Any:
-        @asynccontextmanager
-        async def manager() -> AsyncIterator[None]:
-            seen.append(f"enter {name}")
-            try:
-                yield
-            finally:
-                seen.append(f"leave {name}")
-
-        return manager
-
-    shop = Service("Shop", invocation_context_managers=[noting("service")])
-
-    @shop.handler(invocation_context_managers=[noting("handler")])
+    @shop.handler(invocation_context_managers=[noting(seen, "handler")])
     async def add(ctx: Context, count: int) -> int:
         seen.append("run")
         return count
 
-    assert await handler_of(add).fn(None, 2) == 2
-    assert seen == ["enter service", "enter handler", "run", "leave handler", "leave service"]
+    async with handler_of(add).entered():
+        assert await handler_of(add).fn(None, 2) == 2
+    assert seen == NOTED
+
+
+async def test_context_managers_of_a_plain_function_are_entered_around_its_thread() -> None:
+    seen: list[str] = []
+    shop = Service("Shop", invocation_context_managers=[noting(seen, "service")])
+
+    @shop.handler(invocation_context_managers=[noting(seen, "handler")])
+    def add(ctx: Any, count: int) -> int:
+        seen.append("run")
+        return count
+
+    for _ in range(2):
+        seen.clear()
+        async with handler_of(add).entered():
+            assert await asyncio.to_thread(handler_of(add).fn, None, 2) == 2
+        assert seen == NOTED
+
+
+async def test_context_managers_of_a_plain_function_are_left_when_it_fails() -> None:
+    seen: list[str] = []
+
+    @Service("Shop").handler(invocation_context_managers=[noting(seen, "handler")])
+    def add(ctx: Any) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        async with handler_of(add).entered():
+            handler_of(add).fn(None)
+    assert seen == ["enter handler", "leave handler"]
 
 
 # --- what the database is told -------------------------------------------------------------------
@@ -386,6 +667,7 @@ def test_a_handler_is_described_with_types_and_retentions() -> None:
         "name": "add",
         "kind": "stateless",
         "description": "Add a seat.",
+        "metadata": None,
         "input_content_type": "application/json",
         "input_required": True,
         "output_content_type": "application/json",
@@ -393,6 +675,7 @@ def test_a_handler_is_described_with_types_and_retentions() -> None:
         "is_public": True,
         "idempotency_retention_seconds": 7200.0,
         "journal_retention_seconds": 86400.0,
+        "workflow_retention_seconds": None,
     }
 
 

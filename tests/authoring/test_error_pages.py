@@ -25,6 +25,7 @@ EXAMPLES: list[HowdahError] = [
     errors.InvalidId(text="x" * 100),
     errors.WrongContext(verb="set", problem="it is shared"),
     errors.UnknownTarget(target="Shop/add"),
+    errors.IncompleteWorkflow(workflow="Signup"),
     errors.SerdeError(verb="read a value of type", type_name="int", problem="got `str`"),
     errors.InvalidOption(name="HOWDAH_LAESE", problem="is not an option"),
     errors.NonDeterminism(handler="Shop/add", entry_index=3, recorded="run a", attempted="run b"),
@@ -37,6 +38,33 @@ EXAMPLES: list[HowdahError] = [
     errors.TerminalError("sold out", status_code=409, metadata={"seat": "2B"}),
     errors.RetryableError("busy", retry_after=timedelta(seconds=3)),
     errors.Cancelled(),
+    errors.ClientError("The request has no result.", may_have_been_accepted=False),
+    errors.InvocationFailed(message="sold out", status_code=409, invocation_id=None),
+    errors.RequestRefused(
+        what="A call of Shop/add",
+        status_code=503,
+        reason="draining",
+        retry_after=timedelta(seconds=1),
+        takes_effect=True,
+        is_repeatable=False,
+    ),
+    errors.NoAnswer(
+        what="A call of Shop/add",
+        base_url="http://127.0.0.1:8080",
+        reason="connection refused",
+        is_timeout=False,
+        was_sent=False,
+        takes_effect=True,
+        is_repeatable=True,
+    ),
+    errors.UnexpectedAnswer(
+        what="A call of Shop/add",
+        base_url="http://127.0.0.1:8080",
+        status_code=200,
+        body="<html>",
+        takes_effect=True,
+        is_repeatable=True,
+    ),
 ]
 
 
@@ -53,7 +81,7 @@ CLASSES = list(_subclasses(HowdahError))
 def test_every_class_has_a_code_of_its_own() -> None:
     codes = [kind.code for kind in CLASSES]
     assert len(set(codes)) == len(codes)
-    assert all(re.fullmatch(r"HD[1-4]\d{3}", code) for code in codes)
+    assert all(re.fullmatch(r"HD[1-5]\d{3}", code) for code in codes)
 
 
 def test_every_class_has_its_page_and_every_page_its_class() -> None:
