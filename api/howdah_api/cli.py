@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from howdah.config import read_config, read_options
 from howdah.errors import HowdahError, InvalidOption, UsageError
 from howdah.options import Options
 from howdah.store.access import redacted
@@ -50,8 +51,9 @@ def _one_line_errors(command: F) -> F:
 
 
 def _with_options(*names: str) -> Callable[[F], F]:
-    """Add the flags of these `Options`, in order; their texts are read by `Options.from_env`."""
+    """Add the flags of these `Options`, in order; their texts are read by `read_options`."""
     flags = {
+        "config": ("--config", "FILE", "Options in a file. Default: howdah.toml, if there is one."),
         "database_url": ("--database-url", "URL", "The Postgres to use, 15 to 18."),
         "data_dir": ("--data-dir", "DIR", "Where the embedded Postgres keeps its data."),
         "ingress": ("--ingress", "HOST:PORT", "Where requests are accepted."),
@@ -71,7 +73,7 @@ def _with_options(*names: str) -> Callable[[F], F]:
 
 
 def _options(**flags: str | None) -> Options:
-    return Options.from_env(os.environ, flags)
+    return read_options(os.environ, flags)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,7 +82,9 @@ def main() -> None:
     """Durable execution on Postgres."""
 
 
+_DATABASE_OPTIONS = ("config", "database_url", "data_dir")
 _SERVE_OPTIONS = (
+    "config",
     "database_url",
     "data_dir",
     "ingress",
@@ -224,7 +228,7 @@ def dev(modules: tuple[str, ...], insecure: bool, **flags: str | None) -> None:
 
 
 @main.command()
-@_with_options("database_url", "data_dir")
+@_with_options(*_DATABASE_OPTIONS)
 @click.option("--to", "revision", metavar="REV", help="This revision instead of the newest.")
 @_one_line_errors
 def migrate(revision: str | None, **flags: str | None) -> None:
@@ -250,7 +254,7 @@ def migrate(revision: str | None, **flags: str | None) -> None:
 
 @main.command()
 @click.argument("statement", required=False)
-@_with_options("database_url", "data_dir")
+@_with_options(*_DATABASE_OPTIONS)
 @_one_line_errors
 def sql(statement: str | None, **flags: str | None) -> None:
     """Open psql on the database, or print what one STATEMENT returns."""
@@ -268,7 +272,7 @@ def sql(statement: str | None, **flags: str | None) -> None:
 
 
 @main.command()
-@_with_options("database_url", "data_dir")
+@_with_options(*_DATABASE_OPTIONS)
 @_one_line_errors
 def check(**flags: str | None) -> None:
     """Verify the stored state; exit code 1 when something is inconsistent."""
@@ -285,14 +289,7 @@ def check(**flags: str | None) -> None:
 @main.command()
 @click.argument("path")
 @click.argument("body", required=False)
-@click.option(
-    "--ingress",
-    metavar="HOST:PORT",
-    envvar="HOWDAH_INGRESS",
-    default="127.0.0.1:8080",
-    show_default=True,
-    help="Where the server listens.",
-)
+@click.option("--ingress", metavar="HOST:PORT", help="Where the server listens.")
 @click.option("--send", "is_send", is_flag=True, help="Do not wait for the result.")
 @click.option("--delay", metavar="DURATION", help="Send, to run only after e.g. 10s.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key, the same invocation.")
@@ -301,14 +298,14 @@ def invoke(
     path: str,
     body: str | None,
     *,
-    ingress: str,
+    ingress: str | None,
     is_send: bool,
     delay: str | None,
     idempotency_key: str | None,
 ) -> None:
     """Call Service/handler or Object/key/handler with a JSON BODY."""
     answer = requests.invoke(
-        ingress,
+        ingress or _options().ingress,
         path,
         body,
         is_send=is_send or delay is not None,
@@ -331,7 +328,11 @@ def _services(targets: Sequence[str], options: Options) -> list[Declared]:
             "There is nothing to serve.",
             hint="Name a module or a .py file: howdah serve tickets.py",
         )
-    return load_services(targets)
+    services = load_services(targets)
+    if options.config is not None:
+        for remark in read_config(options.config).apply(services):
+            tell(f"warning: {remark}")
+    return services
 
 
 def _listen(options: Options, *, insecure: bool) -> Listeners:

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from howdah import Service, VirtualObject
+from howdah import Service, VirtualObject, Workflow
 from howdah.errors import DuplicateName, HowdahError, UsageError
 
-Declared = Service | VirtualObject
+Declared = Service | VirtualObject | Workflow
 
 
 def load_services(targets: Iterable[str]) -> list[Declared]:
@@ -30,6 +30,7 @@ def load_services(targets: Iterable[str]) -> list[Declared]:
     Raises:
         UsageError: a module cannot be imported, or holds no service, or not that one.
         DuplicateName: two services have one name.
+        IncompleteWorkflow: a workflow has no main handler.
     """
     found: list[Declared] = []
     for target in targets:
@@ -43,6 +44,7 @@ def load_services(targets: Iterable[str]) -> list[Declared]:
         if service.name in names:
             raise DuplicateName(what="service", name=service.name, where="This program")
         names[service.name] = service
+        service.check_complete()
     return found
 
 
