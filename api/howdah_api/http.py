@@ -3,7 +3,8 @@
 Hypercorn does what is hard (HTTP/1.1 through h11, h2c through h2, one port for both). Its own
 connection spends two tasks and a lock on the idle timer of each request, and writes header and body
 apart; the one here spends a timer and writes once, which takes a quarter off the cost of a request.
-It also bounds what peers may hold: connections, and responses that they do not read.
+It also bounds what peers may hold: connections, and responses that they do not read. And it refuses
+heads that two programs may read differently.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from time import time
 from typing import Any, Final, cast
 from wsgiref.handlers import format_date_time
 
+import h11
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived
 from h2.events import Event as H2Event
+from h11._receivebuffer import ReceiveBuffer
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.task_group import TaskGroup as ConnectionTasks
 from hypercorn.asyncio.tcp_server import TCPServer
@@ -178,6 +181,12 @@ class Connection(TCPServer):
 class Protocols(ProtocolWrapper):
     """Begins with HTTP/1.1, and changes to HTTP/2 when the client asks for it or assumes it."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        connection = self.protocol.connection
+        assert isinstance(connection, h11.Connection), "it begins with HTTP/1.1"
+        connection._receive_buffer = HeadBuffer()
+
     async def handle(self, event: Event) -> None:
         """Give what came to the protocol."""
         try:
@@ -207,6 +216,43 @@ class Protocols(ProtocolWrapper):
         await protocol.initiate(headers, settings)
         if data:
             await protocol.handle(RawData(data=data))
+
+
+class HeadBuffer(ReceiveBuffer):
+    """What came over HTTP/1.1; the lines of a head, and of a trailer, end with CR and LF.
+
+    h11 also takes LF alone, and joins a folded line with the one before. A proxy that does neither
+    sees other headers in the same bytes, and perhaps another request in them.
+    """
+
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        """Take the lines up to the first empty one; None when that has not come yet.
+
+        Raises:
+            LocalProtocolError: h11 makes it the peer's, which is answered with 400.
+        """
+        data = self._data
+        if data[:2] == b"\r\n":
+            self._extract(2)
+            return []
+        end = data.find(b"\r\n\r\n", self._multiple_lines_search)
+        if end < 0:
+            # By LF alone the head may have ended already, and nothing more would come.
+            _check_line_ends(data, data.count(b"\r\n"))
+            self._multiple_lines_search = max(0, len(data) - 3)
+            return None
+        head = self._extract(end + 4)
+        lines = head.split(b"\r\n")
+        _check_line_ends(head, len(lines) - 1)
+        if b"\n " in head or b"\n\t" in head:
+            raise h11.LocalProtocolError("folded header line")
+        del lines[-2:]
+        return lines
+
+
+def _check_line_ends(data: bytearray, count: int) -> None:
+    if data.count(b"\n") != count:
+        raise h11.LocalProtocolError("line that ends with LF alone")
 
 
 class Http2(H2Protocol):

@@ -71,6 +71,8 @@ def test_two_lengths_are_ambiguous(server: HowdahProcess) -> None:
         b"GET /Echo/nothing HTTP/1.1\r\nhost: a b\r\n\r\n",
         b"GET /Echo/nothing HTTP/1.1\r\nhost: a\r\nx-note: \xff\r\n\r\n",
         b"GET /Echo/nothing HTTP/1.1\r\nhost: a\r\nidempotency-key: \r\n\r\n",
+        b"GET /Echo/nothing HTTP/1.1\r\nhost: a\r\nx-note: b\r\n c: d\r\n\r\n",
+        b"GET /Echo/nothing HTTP/1.1\nhost: a\n\n",
         b"GET /Counter/\xff/add HTTP/1.1\r\nhost: a\r\n\r\n",
         b"POST /Echo/back HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
         b"GET /Echo/nothing HTTP/1.1\r\nhost: a\r\nx: " + b"y" * 300_000 + b"\r\n\r\n",

@@ -9,17 +9,44 @@ from typing import Any
 import h2.config
 import h2.connection
 import h2.events
+import h11
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from howdah_api import http
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+READ_IN_TWO_WAYS = [
+    b"GET / HTTP/1.1\r\nhost: a\r\nx-note: b\r\n c\r\n\r\n",
+    b"GET / HTTP/1.1\r\nhost: a\r\nx-note: b\r\n\tc\r\n\r\n",
+    b"GET / HTTP/1.1\r\nhost: a\r\nx-note:\r\n  \r\n\r\n",
+    b"GET / HTTP/1.1\r\n host: a\r\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\na: b\r\n c\r\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\na: b\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\n",
+    b"GET / HTTP/1.1\nhost: a\n\n",
+    b"GET / HTTP/1.1\r\nhost: a\n\r\n",
+    b"GET / HTTP/1.1\r\nhost: a\r\n\n",
+    b"GET / HTTP/1.1\r\nhost: a\nx-note: b\r\n\r\n",
+    b"GET / HTTP/1.1\r\nhost: a\rx-note: b\r\n\r\n",
+    b"\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
+]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 async def say_hello(_: Scope, __: Receive, send: Send) -> None:
     await answer(send, b"hello")
+
+
+async def say_it_back(_: Scope, receive: Receive, send: Send) -> None:
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    await answer(send, body)
 
 
 async def answer(send: Send, body: bytes) -> None:
@@ -240,4 +267,61 @@ async def test_an_upgrade_to_http_2_is_taken() -> None:
             b"upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n"
         )
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+        writer.close()
+
+
+@pytest.mark.parametrize("head", READ_IN_TWO_WAYS)
+async def test_a_head_that_can_be_read_in_two_ways_is_refused(head: bytes) -> None:
+    async with served(say_it_back) as server:
+        reader, writer = await server.connect()
+        writer.write(GET)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+        writer.write(head + GET)
+
+        arrived = await asyncio.wait_for(reader.read(), 5)
+        assert arrived.startswith(b"HTTP/1.1 400")
+        assert arrived.count(b"HTTP/1.1") == 1
+        writer.close()
+
+
+@pytest.mark.parametrize("head", READ_IN_TWO_WAYS)
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 1000])
+def test_it_is_refused_in_whatever_pieces_it_comes(head: bytes, step: int) -> None:
+    def read_in_pieces() -> None:
+        connection = h11.Connection(h11.SERVER)
+        connection._receive_buffer = http.HeadBuffer()
+        for place in range(0, len(head), step):
+            connection.receive_data(head[place : place + step])
+            while connection.next_event() not in (h11.NEED_DATA, h11.PAUSED):
+                pass
+
+    with pytest.raises(h11.RemoteProtocolError) as caught:
+        read_in_pieces()
+    assert caught.value.error_status_hint == 400
+
+
+@pytest.mark.parametrize("is_dribbled", [False, True])
+async def test_a_body_may_hold_what_a_head_may_not(is_dribbled: bool) -> None:
+    body = b"a\r\n b\n\nc\n \n\td\r\n\r\n\r\n"
+    requests = (
+        b"POST / HTTP/1.1\r\nhost: a\r\nx-note:  b \t c\r\ncontent-length: %d\r\n\r\n%s"
+        % (len(body), body)
+        + b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n"
+        b"x-trailer: 1\r\n\r\n"
+        % (len(body), body)
+        + b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
+        % (len(body), body)
+        + GET
+    )
+    async with served(say_it_back) as server:
+        reader, writer = await server.connect()
+        for place in range(0, len(requests), 1 if is_dribbled else len(requests)):
+            writer.write(requests[place:] if not is_dribbled else requests[place : place + 1])
+            await asyncio.sleep(0)
+
+        for expected in (body, body, body, b""):
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            assert head.startswith(b"HTTP/1.1 200")
+            assert await reader.readexactly(len(expected)) == expected
         writer.close()
