@@ -141,17 +141,20 @@ class NotAHandler(UsageError):
 
 
 class InvalidId(UsageError):
-    """A text is not an invocation id. HD1006."""
+    """A text is not an invocation id, or not an awakeable id. HD1006."""
 
     code = "HD1006"
 
-    def __init__(self, *, text: str) -> None:
+    def __init__(self, *, text: str, is_awakeable: bool = False) -> None:
         shown = text if len(text) <= 60 else f"{text[:57]}..."
-        super().__init__(
-            f"{shown!r} is not an invocation id: expected a UUID such as "
-            "0192f0c1-2b3c-7d4e-8f50-617283940a1b.",
-            hint="Ids are returned by a send, and listed in the view howdah.invocations.",
-        )
+        if is_awakeable:
+            what, expected = "an awakeable id", "one such as sign_1AZLwwSs8fU6PUGFyg5QKGwAAABE"
+            hint = "Awakeable ids are returned by ctx.awakeable()."
+        else:
+            what = "an invocation id"
+            expected = "a UUID such as 0192f0c1-2b3c-7d4e-8f50-617283940a1b"
+            hint = "Ids are returned by a send, and listed in the view howdah.invocations."
+        super().__init__(f"{shown!r} is not {what}: expected {expected}.", hint=hint)
         self.text = text
 
 

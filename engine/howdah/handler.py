@@ -5,8 +5,8 @@ handlers take the function and read input and output from it. A handler takes `(
 `(ctx, argument)`, and is `async def` or `def`, so there are four forms: `NoInputFn[Out]`,
 `InputFn[In, Out]`, `SyncNoInputFn[Out]` and `SyncInputFn[In, Out]`. A verb has an overload for
 each, in this order, those without input with `arg: None = None`. That infers every case in mypy and
-in pyright, and refuses every wrong argument; one union of the four does not. `HandlerFn[In, Out]`
-is for code that stores or passes on a handler of any form.
+in pyright, and refuses every wrong argument; one union of the four does not. Where the argument does
+not matter, `HandlerFn[In, Out]` and `SyncHandlerFn[In, Out]` do, in this order.
 
 `Handler` is the declared handler: immutable, made once by the decorator, and the only source of
 truth about how bytes become arguments. It knows nothing of workers or the database.
@@ -46,11 +46,12 @@ InputFn: TypeAlias = Callable[[Any, In], Awaitable[Out]]
 SyncNoInputFn: TypeAlias = Callable[[Any], Out]
 SyncInputFn: TypeAlias = Callable[[Any, In], Out]
 HandlerFn: TypeAlias = Callable[[Any, In], Awaitable[Out]] | Callable[[Any], Awaitable[Out]]
+SyncHandlerFn: TypeAlias = Callable[[Any, In], Out] | Callable[[Any], Out]
 
 ServiceKind = Literal["service", "object", "workflow"]
 HandlerKind = Literal["stateless", "exclusive", "shared", "workflow"]
 ContextManagers = Sequence[Callable[[], AbstractAsyncContextManager[None]]]
-StatePreload = bool | Sequence[str]
+StatePreload = bool | list[str] | tuple[str, ...]
 
 ATTRIBUTE = "__howdah_handler__"
 """Where a decorated function carries its `Handler`."""

@@ -23,6 +23,7 @@ EXAMPLES: list[HowdahError] = [
     errors.OutOfBounds(name="lease", value="1s", bound="2s to 10m"),
     errors.NotAHandler(got=print),
     errors.InvalidId(text="x" * 100),
+    errors.InvalidId(text="x" * 100, is_awakeable=True),
     errors.WrongContext(verb="set", problem="it is shared"),
     errors.UnknownTarget(target="Shop/add"),
     errors.IncompleteWorkflow(workflow="Signup"),
