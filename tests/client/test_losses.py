@@ -249,7 +249,7 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
         Client(address)
 
 
-def test_without_an_address_it_is_the_one_of_howdah_invoke(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_address_it_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOWDAH_INGRESS", raising=False)
     assert SyncClient().base_url == "http://127.0.0.1:8080"
     monkeypatch.setenv("HOWDAH_INGRESS", "[::1]:80")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from time import monotonic
@@ -18,7 +18,7 @@ from howdah.client import exchanges, wire
 from howdah.client.answers import ClientSendHandle
 from howdah.client.delivery import CONNECT_TIMEOUT, RETRIES, Delivery, Settings
 from howdah.client.exchanges import CallOptions, Exchange, SendOptions, Timeout
-from howdah.handler import HandlerFn, InputFn, NoInputFn
+from howdah.handler import HandlerFn, InputFn, NoInputFn, SyncHandlerFn, SyncInputFn, SyncNoInputFn
 from howdah.serde import JSON, DefaultSerde, Serde
 
 In = TypeVar("In")
@@ -33,8 +33,8 @@ class Client:
     other handlers with its context instead, which is durable; this is not.
 
     Args:
-        base_url: The ingress, such as `http://127.0.0.1:8080`. Without one, HOWDAH_INGRESS as
-            `howdah invoke` reads it, or else `http://127.0.0.1:8080`.
+        base_url: The ingress, such as `http://127.0.0.1:8080`. Without one, that of the
+            variable HOWDAH_INGRESS, or else `http://127.0.0.1:8080`.
         headers: Sent with every request, such as what a proxy wants to see.
         timeout: How long calls and attach wait for a result; None, for as long as it takes. The
             other verbs wait up to 30 seconds.
@@ -115,8 +115,16 @@ class Client:
     async def service_call(
         self, tpe: InputFn[In, Out], arg: In, **options: Unpack[CallOptions]
     ) -> Out: ...
+    @overload
     async def service_call(
-        self, tpe: HandlerFn[Any, Any], arg: Any = None, **options: Unpack[CallOptions]
+        self, tpe: SyncNoInputFn[Out], arg: None = None, **options: Unpack[CallOptions]
+    ) -> Out: ...
+    @overload
+    async def service_call(
+        self, tpe: SyncInputFn[In, Out], arg: In, **options: Unpack[CallOptions]
+    ) -> Out: ...
+    async def service_call(
+        self, tpe: Callable[..., Any], arg: Any = None, **options: Unpack[CallOptions]
     ) -> Any:
         """Call a service's handler, and wait for its result.
 
@@ -145,8 +153,16 @@ class Client:
     async def object_call(
         self, tpe: InputFn[In, Out], key: str, arg: In, **options: Unpack[CallOptions]
     ) -> Out: ...
+    @overload
     async def object_call(
-        self, tpe: HandlerFn[Any, Any], key: str, arg: Any = None, **options: Unpack[CallOptions]
+        self, tpe: SyncNoInputFn[Out], key: str, arg: None = None, **options: Unpack[CallOptions]
+    ) -> Out: ...
+    @overload
+    async def object_call(
+        self, tpe: SyncInputFn[In, Out], key: str, arg: In, **options: Unpack[CallOptions]
+    ) -> Out: ...
+    async def object_call(
+        self, tpe: Callable[..., Any], key: str, arg: Any = None, **options: Unpack[CallOptions]
     ) -> Any:
         """Call a virtual object's handler at `key`; otherwise as `service_call`."""
         return await self._carry_out(exchanges.call("object", tpe, key, arg, **options))
@@ -159,8 +175,16 @@ class Client:
     async def workflow_call(
         self, tpe: InputFn[In, Out], key: str, arg: In, **options: Unpack[CallOptions]
     ) -> Out: ...
+    @overload
     async def workflow_call(
-        self, tpe: HandlerFn[Any, Any], key: str, arg: Any = None, **options: Unpack[CallOptions]
+        self, tpe: SyncNoInputFn[Out], key: str, arg: None = None, **options: Unpack[CallOptions]
+    ) -> Out: ...
+    @overload
+    async def workflow_call(
+        self, tpe: SyncInputFn[In, Out], key: str, arg: In, **options: Unpack[CallOptions]
+    ) -> Out: ...
+    async def workflow_call(
+        self, tpe: Callable[..., Any], key: str, arg: Any = None, **options: Unpack[CallOptions]
     ) -> Any:
         """Call a workflow's handler at `key`; otherwise as `service_call`.
 
@@ -205,8 +229,16 @@ class Client:
     async def service_send(
         self, tpe: InputFn[In, Out], arg: In, **options: Unpack[SendOptions]
     ) -> ClientSendHandle[Out]: ...
+    @overload
     async def service_send(
-        self, tpe: HandlerFn[Any, Any], arg: Any = None, **options: Unpack[SendOptions]
+        self, tpe: SyncNoInputFn[Out], arg: None = None, **options: Unpack[SendOptions]
+    ) -> ClientSendHandle[Out]: ...
+    @overload
+    async def service_send(
+        self, tpe: SyncInputFn[In, Out], arg: In, **options: Unpack[SendOptions]
+    ) -> ClientSendHandle[Out]: ...
+    async def service_send(
+        self, tpe: Callable[..., Any], arg: Any = None, **options: Unpack[SendOptions]
     ) -> ClientSendHandle[Any]:
         """Send to a service's handler, now or after a delay; nobody waits for its result.
 
@@ -233,8 +265,16 @@ class Client:
     async def object_send(
         self, tpe: InputFn[In, Out], key: str, arg: In, **options: Unpack[SendOptions]
     ) -> ClientSendHandle[Out]: ...
+    @overload
     async def object_send(
-        self, tpe: HandlerFn[Any, Any], key: str, arg: Any = None, **options: Unpack[SendOptions]
+        self, tpe: SyncNoInputFn[Out], key: str, arg: None = None, **options: Unpack[SendOptions]
+    ) -> ClientSendHandle[Out]: ...
+    @overload
+    async def object_send(
+        self, tpe: SyncInputFn[In, Out], key: str, arg: In, **options: Unpack[SendOptions]
+    ) -> ClientSendHandle[Out]: ...
+    async def object_send(
+        self, tpe: Callable[..., Any], key: str, arg: Any = None, **options: Unpack[SendOptions]
     ) -> ClientSendHandle[Any]:
         """Send to a virtual object's handler at `key`; otherwise as `service_send`."""
         return await self._carry_out(exchanges.send("object", tpe, key, arg, **options))
@@ -247,8 +287,16 @@ class Client:
     async def workflow_send(
         self, tpe: InputFn[In, Out], key: str, arg: In, **options: Unpack[SendOptions]
     ) -> ClientSendHandle[Out]: ...
+    @overload
     async def workflow_send(
-        self, tpe: HandlerFn[Any, Any], key: str, arg: Any = None, **options: Unpack[SendOptions]
+        self, tpe: SyncNoInputFn[Out], key: str, arg: None = None, **options: Unpack[SendOptions]
+    ) -> ClientSendHandle[Out]: ...
+    @overload
+    async def workflow_send(
+        self, tpe: SyncInputFn[In, Out], key: str, arg: In, **options: Unpack[SendOptions]
+    ) -> ClientSendHandle[Out]: ...
+    async def workflow_send(
+        self, tpe: Callable[..., Any], key: str, arg: Any = None, **options: Unpack[SendOptions]
     ) -> ClientSendHandle[Any]:
         """Send to a workflow's handler at `key`; otherwise as `service_send`.
 
@@ -298,6 +346,14 @@ class Client:
     async def attach(
         self,
         invocation: str | ClientSendHandle[Any],
+        tpe: SyncHandlerFn[Any, Out],
+        type_hint: None = None,
+        timeout: Timeout = ...,
+    ) -> Out: ...
+    @overload
+    async def attach(
+        self,
+        invocation: str | ClientSendHandle[Any],
         tpe: None = None,
         *,
         type_hint: type[T],
@@ -306,7 +362,7 @@ class Client:
     async def attach(
         self,
         invocation: str | ClientSendHandle[Any],
-        tpe: HandlerFn[Any, Any] | None = None,
+        tpe: Callable[..., Any] | None = None,
         type_hint: Any = None,
         timeout: Timeout = ...,
     ) -> Any:
@@ -342,24 +398,47 @@ class Client:
     ) -> Out | None: ...
     @overload
     async def output(
+        self,
+        invocation: str | ClientSendHandle[Any],
+        tpe: SyncHandlerFn[Any, Out],
+        type_hint: None = None,
+    ) -> Out | None: ...
+    @overload
+    async def output(
         self, invocation: str | ClientSendHandle[Any], tpe: None = None, *, type_hint: type[T]
     ) -> T | None: ...
     async def output(
         self,
         invocation: str | ClientSendHandle[Any],
-        tpe: HandlerFn[Any, Any] | None = None,
+        tpe: Callable[..., Any] | None = None,
         type_hint: Any = None,
     ) -> Any:
         """Return the result of an invocation, or None when it is not ready; otherwise as `attach`."""
         return await self._carry_out(exchanges.output(invocation, tpe, type_hint))
 
+    @overload
     async def idempotent_attach(
         self,
         tpe: HandlerFn[Any, Out],
         idempotency_key: str,
         key: str | None = None,
         timeout: Timeout = ...,
-    ) -> Out:
+    ) -> Out: ...
+    @overload
+    async def idempotent_attach(
+        self,
+        tpe: SyncHandlerFn[Any, Out],
+        idempotency_key: str,
+        key: str | None = None,
+        timeout: Timeout = ...,
+    ) -> Out: ...
+    async def idempotent_attach(
+        self,
+        tpe: Callable[..., Any],
+        idempotency_key: str,
+        key: str | None = None,
+        timeout: Timeout = ...,
+    ) -> Any:
         """Wait for the result of the invocation with an idempotency key; otherwise as `attach`.
 
         Args:
@@ -369,28 +448,43 @@ class Client:
             timeout: As for `attach`.
         """
         exchange = exchanges.idempotent_attach(tpe, idempotency_key, key, timeout)
-        result: Out = await self._carry_out(exchange)
-        return result
+        return await self._carry_out(exchange)
 
+    @overload
     async def idempotent_output(
         self, tpe: HandlerFn[Any, Out], idempotency_key: str, key: str | None = None
-    ) -> Out | None:
+    ) -> Out | None: ...
+    @overload
+    async def idempotent_output(
+        self, tpe: SyncHandlerFn[Any, Out], idempotency_key: str, key: str | None = None
+    ) -> Out | None: ...
+    async def idempotent_output(
+        self, tpe: Callable[..., Any], idempotency_key: str, key: str | None = None
+    ) -> Any:
         """Return the result of the invocation with an idempotency key, or None; as `output`."""
-        exchange = exchanges.idempotent_output(tpe, idempotency_key, key)
-        result: Out | None = await self._carry_out(exchange)
-        return result
+        return await self._carry_out(exchanges.idempotent_output(tpe, idempotency_key, key))
 
+    @overload
     async def workflow_attach(
         self, tpe: HandlerFn[Any, Out], key: str, timeout: Timeout = ...
-    ) -> Out:
+    ) -> Out: ...
+    @overload
+    async def workflow_attach(
+        self, tpe: SyncHandlerFn[Any, Out], key: str, timeout: Timeout = ...
+    ) -> Out: ...
+    async def workflow_attach(
+        self, tpe: Callable[..., Any], key: str, timeout: Timeout = ...
+    ) -> Any:
         """Wait for the result of a workflow's run at `key`; `tpe` is its main handler."""
-        result: Out = await self._carry_out(exchanges.workflow_attach(tpe, key, timeout))
-        return result
+        return await self._carry_out(exchanges.workflow_attach(tpe, key, timeout))
 
-    async def workflow_output(self, tpe: HandlerFn[Any, Out], key: str) -> Out | None:
+    @overload
+    async def workflow_output(self, tpe: HandlerFn[Any, Out], key: str) -> Out | None: ...
+    @overload
+    async def workflow_output(self, tpe: SyncHandlerFn[Any, Out], key: str) -> Out | None: ...
+    async def workflow_output(self, tpe: Callable[..., Any], key: str) -> Any:
         """Return the result of a workflow's run at `key`, or None when it is not ready."""
-        result: Out | None = await self._carry_out(exchanges.workflow_output(tpe, key))
-        return result
+        return await self._carry_out(exchanges.workflow_output(tpe, key))
 
     # --- awakeables and health ------------------------------------------------------------------
 

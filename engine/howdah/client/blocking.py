@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from time import monotonic, sleep
 from typing import Any, Self, TypeVar, Unpack, overload
@@ -13,7 +13,7 @@ from howdah.client import exchanges, wire
 from howdah.client.answers import ClientSendHandle
 from howdah.client.delivery import CONNECT_TIMEOUT, RETRIES, Delivery, Settings
 from howdah.client.exchanges import CallOptions, Exchange, SendOptions, Timeout
-from howdah.handler import HandlerFn, InputFn, NoInputFn
+from howdah.handler import HandlerFn, InputFn, NoInputFn, SyncHandlerFn, SyncInputFn, SyncNoInputFn
 from howdah.serde import JSON, DefaultSerde, Serde
 
 In = TypeVar("In")
@@ -28,8 +28,8 @@ class SyncClient:
     other handlers with its context instead, which is durable; this is not.
 
     Args:
-        base_url: The ingress, such as `http://127.0.0.1:8080`. Without one, HOWDAH_INGRESS as
-            `howdah invoke` reads it, or else `http://127.0.0.1:8080`.
+        base_url: The ingress, such as `http://127.0.0.1:8080`. Without one, that of the
+            variable HOWDAH_INGRESS, or else `http://127.0.0.1:8080`.
         headers: Sent with every request, such as what a proxy wants to see.
         timeout: How long calls and attach wait for a result; None, for as long as it takes. The
             other verbs wait up to 30 seconds.
@@ -110,8 +110,16 @@ class SyncClient:
     def service_call(
         self, tpe: InputFn[In, Out], arg: In, **options: Unpack[CallOptions]
     ) -> Out: ...
+    @overload
     def service_call(
-        self, tpe: HandlerFn[Any, Any], arg: Any = None, **options: Unpack[CallOptions]
+        self, tpe: SyncNoInputFn[Out], arg: None = None, **options: Unpack[CallOptions]
+    ) -> Out: ...
+    @overload
+    def service_call(
+        self, tpe: SyncInputFn[In, Out], arg: In, **options: Unpack[CallOptions]
+    ) -> Out: ...
+    def service_call(
+        self, tpe: Callable[..., Any], arg: Any = None, **options: Unpack[CallOptions]
     ) -> Any:
         """Call a service's handler, and wait for its result.
 
@@ -140,8 +148,16 @@ class SyncClient:
     def object_call(
         self, tpe: InputFn[In, Out], key: str, arg: In, **options: Unpack[CallOptions]
     ) -> Out: ...
+    @overload
     def object_call(
-        self, tpe: HandlerFn[Any, Any], key: str, arg: Any = None, **options: Unpack[CallOptions]
+        self, tpe: SyncNoInputFn[Out], key: str, arg: None = None, **options: Unpack[CallOptions]
+    ) -> Out: ...
+    @overload
+    def object_call(
+        self, tpe: SyncInputFn[In, Out], key: str, arg: In, **options: Unpack[CallOptions]
+    ) -> Out: ...
+    def object_call(
+        self, tpe: Callable[..., Any], key: str, arg: Any = None, **options: Unpack[CallOptions]
     ) -> Any:
         """Call a virtual object's handler at `key`; otherwise as `service_call`."""
         return self._carry_out(exchanges.call("object", tpe, key, arg, **options))
@@ -154,8 +170,16 @@ class SyncClient:
     def workflow_call(
         self, tpe: InputFn[In, Out], key: str, arg: In, **options: Unpack[CallOptions]
     ) -> Out: ...
+    @overload
     def workflow_call(
-        self, tpe: HandlerFn[Any, Any], key: str, arg: Any = None, **options: Unpack[CallOptions]
+        self, tpe: SyncNoInputFn[Out], key: str, arg: None = None, **options: Unpack[CallOptions]
+    ) -> Out: ...
+    @overload
+    def workflow_call(
+        self, tpe: SyncInputFn[In, Out], key: str, arg: In, **options: Unpack[CallOptions]
+    ) -> Out: ...
+    def workflow_call(
+        self, tpe: Callable[..., Any], key: str, arg: Any = None, **options: Unpack[CallOptions]
     ) -> Any:
         """Call a workflow's handler at `key`; otherwise as `service_call`.
 
@@ -200,8 +224,16 @@ class SyncClient:
     def service_send(
         self, tpe: InputFn[In, Out], arg: In, **options: Unpack[SendOptions]
     ) -> ClientSendHandle[Out]: ...
+    @overload
     def service_send(
-        self, tpe: HandlerFn[Any, Any], arg: Any = None, **options: Unpack[SendOptions]
+        self, tpe: SyncNoInputFn[Out], arg: None = None, **options: Unpack[SendOptions]
+    ) -> ClientSendHandle[Out]: ...
+    @overload
+    def service_send(
+        self, tpe: SyncInputFn[In, Out], arg: In, **options: Unpack[SendOptions]
+    ) -> ClientSendHandle[Out]: ...
+    def service_send(
+        self, tpe: Callable[..., Any], arg: Any = None, **options: Unpack[SendOptions]
     ) -> ClientSendHandle[Any]:
         """Send to a service's handler, now or after a delay; nobody waits for its result.
 
@@ -228,8 +260,16 @@ class SyncClient:
     def object_send(
         self, tpe: InputFn[In, Out], key: str, arg: In, **options: Unpack[SendOptions]
     ) -> ClientSendHandle[Out]: ...
+    @overload
     def object_send(
-        self, tpe: HandlerFn[Any, Any], key: str, arg: Any = None, **options: Unpack[SendOptions]
+        self, tpe: SyncNoInputFn[Out], key: str, arg: None = None, **options: Unpack[SendOptions]
+    ) -> ClientSendHandle[Out]: ...
+    @overload
+    def object_send(
+        self, tpe: SyncInputFn[In, Out], key: str, arg: In, **options: Unpack[SendOptions]
+    ) -> ClientSendHandle[Out]: ...
+    def object_send(
+        self, tpe: Callable[..., Any], key: str, arg: Any = None, **options: Unpack[SendOptions]
     ) -> ClientSendHandle[Any]:
         """Send to a virtual object's handler at `key`; otherwise as `service_send`."""
         return self._carry_out(exchanges.send("object", tpe, key, arg, **options))
@@ -242,8 +282,16 @@ class SyncClient:
     def workflow_send(
         self, tpe: InputFn[In, Out], key: str, arg: In, **options: Unpack[SendOptions]
     ) -> ClientSendHandle[Out]: ...
+    @overload
     def workflow_send(
-        self, tpe: HandlerFn[Any, Any], key: str, arg: Any = None, **options: Unpack[SendOptions]
+        self, tpe: SyncNoInputFn[Out], key: str, arg: None = None, **options: Unpack[SendOptions]
+    ) -> ClientSendHandle[Out]: ...
+    @overload
+    def workflow_send(
+        self, tpe: SyncInputFn[In, Out], key: str, arg: In, **options: Unpack[SendOptions]
+    ) -> ClientSendHandle[Out]: ...
+    def workflow_send(
+        self, tpe: Callable[..., Any], key: str, arg: Any = None, **options: Unpack[SendOptions]
     ) -> ClientSendHandle[Any]:
         """Send to a workflow's handler at `key`; otherwise as `service_send`.
 
@@ -293,6 +341,14 @@ class SyncClient:
     def attach(
         self,
         invocation: str | ClientSendHandle[Any],
+        tpe: SyncHandlerFn[Any, Out],
+        type_hint: None = None,
+        timeout: Timeout = ...,
+    ) -> Out: ...
+    @overload
+    def attach(
+        self,
+        invocation: str | ClientSendHandle[Any],
         tpe: None = None,
         *,
         type_hint: type[T],
@@ -301,7 +357,7 @@ class SyncClient:
     def attach(
         self,
         invocation: str | ClientSendHandle[Any],
-        tpe: HandlerFn[Any, Any] | None = None,
+        tpe: Callable[..., Any] | None = None,
         type_hint: Any = None,
         timeout: Timeout = ...,
     ) -> Any:
@@ -335,24 +391,47 @@ class SyncClient:
     ) -> Out | None: ...
     @overload
     def output(
+        self,
+        invocation: str | ClientSendHandle[Any],
+        tpe: SyncHandlerFn[Any, Out],
+        type_hint: None = None,
+    ) -> Out | None: ...
+    @overload
+    def output(
         self, invocation: str | ClientSendHandle[Any], tpe: None = None, *, type_hint: type[T]
     ) -> T | None: ...
     def output(
         self,
         invocation: str | ClientSendHandle[Any],
-        tpe: HandlerFn[Any, Any] | None = None,
+        tpe: Callable[..., Any] | None = None,
         type_hint: Any = None,
     ) -> Any:
         """Return the result of an invocation, or None when it is not ready; otherwise as `attach`."""
         return self._carry_out(exchanges.output(invocation, tpe, type_hint))
 
+    @overload
     def idempotent_attach(
         self,
         tpe: HandlerFn[Any, Out],
         idempotency_key: str,
         key: str | None = None,
         timeout: Timeout = ...,
-    ) -> Out:
+    ) -> Out: ...
+    @overload
+    def idempotent_attach(
+        self,
+        tpe: SyncHandlerFn[Any, Out],
+        idempotency_key: str,
+        key: str | None = None,
+        timeout: Timeout = ...,
+    ) -> Out: ...
+    def idempotent_attach(
+        self,
+        tpe: Callable[..., Any],
+        idempotency_key: str,
+        key: str | None = None,
+        timeout: Timeout = ...,
+    ) -> Any:
         """Wait for the result of the invocation with an idempotency key; otherwise as `attach`.
 
         Args:
@@ -362,26 +441,41 @@ class SyncClient:
             timeout: As for `attach`.
         """
         exchange = exchanges.idempotent_attach(tpe, idempotency_key, key, timeout)
-        result: Out = self._carry_out(exchange)
-        return result
+        return self._carry_out(exchange)
 
+    @overload
     def idempotent_output(
         self, tpe: HandlerFn[Any, Out], idempotency_key: str, key: str | None = None
-    ) -> Out | None:
+    ) -> Out | None: ...
+    @overload
+    def idempotent_output(
+        self, tpe: SyncHandlerFn[Any, Out], idempotency_key: str, key: str | None = None
+    ) -> Out | None: ...
+    def idempotent_output(
+        self, tpe: Callable[..., Any], idempotency_key: str, key: str | None = None
+    ) -> Any:
         """Return the result of the invocation with an idempotency key, or None; as `output`."""
-        exchange = exchanges.idempotent_output(tpe, idempotency_key, key)
-        result: Out | None = self._carry_out(exchange)
-        return result
+        return self._carry_out(exchanges.idempotent_output(tpe, idempotency_key, key))
 
-    def workflow_attach(self, tpe: HandlerFn[Any, Out], key: str, timeout: Timeout = ...) -> Out:
+    @overload
+    def workflow_attach(
+        self, tpe: HandlerFn[Any, Out], key: str, timeout: Timeout = ...
+    ) -> Out: ...
+    @overload
+    def workflow_attach(
+        self, tpe: SyncHandlerFn[Any, Out], key: str, timeout: Timeout = ...
+    ) -> Out: ...
+    def workflow_attach(self, tpe: Callable[..., Any], key: str, timeout: Timeout = ...) -> Any:
         """Wait for the result of a workflow's run at `key`; `tpe` is its main handler."""
-        result: Out = self._carry_out(exchanges.workflow_attach(tpe, key, timeout))
-        return result
+        return self._carry_out(exchanges.workflow_attach(tpe, key, timeout))
 
-    def workflow_output(self, tpe: HandlerFn[Any, Out], key: str) -> Out | None:
+    @overload
+    def workflow_output(self, tpe: HandlerFn[Any, Out], key: str) -> Out | None: ...
+    @overload
+    def workflow_output(self, tpe: SyncHandlerFn[Any, Out], key: str) -> Out | None: ...
+    def workflow_output(self, tpe: Callable[..., Any], key: str) -> Any:
         """Return the result of a workflow's run at `key`, or None when it is not ready."""
-        result: Out | None = self._carry_out(exchanges.workflow_output(tpe, key))
-        return result
+        return self._carry_out(exchanges.workflow_output(tpe, key))
 
     # --- awakeables and health ------------------------------------------------------------------
 

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_type
 
-from howdah import Context, ObjectContext, Service, VirtualObject
+from howdah import Context, ObjectContext, Service, VirtualObject, Workflow
 from howdah.client import Client, ClientSendHandle, SyncClient, create_client
 
 shop = Service("Shop")
 seats = VirtualObject("Seats")
+run = Workflow("Run")
 
 
 @dataclass
@@ -34,6 +35,39 @@ async def count(ctx: Context, number: int = 7) -> float:
 @seats.handler()
 async def buy(ctx: ObjectContext, order: Order) -> int:
     return 1
+
+
+@shop.handler()
+def add_up(ctx: Context, prices: list[int]) -> int:
+    return sum(prices)
+
+
+@seats.handler()
+def free(ctx: ObjectContext) -> bool:
+    return True
+
+
+@run.main()
+async def main(ctx: ObjectContext, order: Order) -> int:
+    return 1
+
+
+async def plain_functions(client: Client) -> None:
+    assert_type(await client.service_call(add_up, [1]), int)
+    assert_type(await client.object_call(free, "2B"), bool)
+    sent = await client.object_send(free, "2B")
+    assert_type(sent, ClientSendHandle[bool])
+    assert_type(await client.attach(sent), bool)
+    assert_type(await client.attach(sent.invocation_id, add_up), int)
+    assert_type(await client.output(sent.invocation_id, add_up), int | None)
+    assert_type(await client.idempotent_attach(free, "a", "2B"), bool)
+
+
+async def workflows(client: Client, order: Order) -> None:
+    assert_type(await client.workflow_call(main, "2B", order), int)
+    assert_type(await client.attach(await client.workflow_send(main, "2B", order)), int)
+    assert_type(await client.workflow_attach(main, "2B"), int)
+    assert_type(await client.workflow_output(main, "2B"), int | None)
 
 
 async def calls(client: Client, order: Order) -> None:
