@@ -1,5 +1,10 @@
 -- Invariants 1 and 9: an invocation is in exactly one place, and nothing is without its invocation.
 create view howdah_core.check_places as
+with somebody as (
+  select from howdah_core.worker w
+   where w.fenced_at is null and w.stopped_at is null
+     and w.started_at < howdah_core.now() - interval '5 s'
+   limit 1)
 -- In exactly one of live, inbox and outcome.
 select 'an invocation is in exactly one place' as invariant, i.id as invocation_id,
        case count(p.place) when 0 then 'it is nowhere'
@@ -22,10 +27,38 @@ select 'nothing is without its invocation', t.id, t.what
         union all select k.target_id, 'somebody who waits for it' from howdah_core.sink k) t
  where not exists (select from howdah_core.invocation i where i.id = t.id)
 union all
--- Mail is only for those that can still take it into their journal.
+-- Who waits for a promise is not completed.
+select 'nothing is without its invocation', w.waiter_id, 'a wait for promise ' || w.name
+  from howdah_core.promise_waiter w
+ where not exists (select from howdah_core.live l where l.id = w.waiter_id)
+union all
+-- A promise goes with the last invocation of its key.
+select 'nothing is without its invocation', null, 'promise ' || p.name || ' at key ' || p.key
+  from howdah_core.promise p
+ where not exists (select from howdah_core.invocation i where i.service = p.service and i.key = p.key)
+union all
+-- An order whose invocation went meanwhile is dropped by the next worker that looks.
+select 'nothing is without its invocation', n.id, 'order ' || n.seq || ', ' || n.verb
+  from howdah_core.nudge n cross join somebody
+ where n.at < howdah_core.now() - interval '5 s'
+   and not exists (select from howdah_core.invocation i where i.id = n.id)
+union all
+-- Mail is only for those that can still take it into their journal. What others send without a
+-- lock may come too late; the sweep removes it.
 select 'mail is for a live invocation', m.id, howdah.entry_type(m.kind) || ', mail ' || m.seq
-  from howdah_core.mailbox m
- where not exists (select from howdah_core.live l where l.id = m.id);
+  from howdah_core.mailbox m cross join somebody
+ where m.at < howdah_core.now() - interval '5 s'
+   and not exists (select from howdah_core.live l where l.id = m.id)
+   and not exists (select from howdah_core.inbox b where b.id = m.id)
+union all
+-- The queue of a version is for what that version began.
+select 'a queue has its version', l.id,
+       'queue ' || l.q || coalesce(', deployment ' || l.deployment, '')
+  from howdah_core.live l
+  left join howdah_core.invocation i on i.id = l.id
+  left join howdah_core.deployment_service d on d.q = l.q
+ where l.q >= 1000000
+   and (d.service is distinct from i.service or d.deployment is distinct from l.deployment);
 
 comment on view howdah_core.check_places is
   'Invocations in no or several places, rows without an invocation. Part of howdah.violations.';

@@ -13,27 +13,31 @@ completions as (
   select j.id, j.cid from howdah_core.journal j where j.kind = 105
   union all
   select m.id, m.cid from howdah_core.mailbox m where m.kind = 105)
--- The callee exists: of a call, until its completion came; of a send, for as long as the handler
--- keeps even the quickest of its invocations.
+-- The callee exists: of a call that somebody waits for, until its completion came; of others, which may
+-- be completed and removed, for as long as the handler keeps even the quickest of its invocations, and
+-- not longer than a minute, because anybody may purge them.
 select 'a call has its callee' as invariant, c.id as invocation_id,
        'entry ' || c.idx || ', ' || howdah.entry_type(c.kind) || ' ' || c.name || ' (' || c.callee_id
          || ')' as detail
   from calls c
  where not exists (select from howdah_core.invocation i where i.id = c.callee_id)
-   and case c.kind
-     when 5 then not exists (select from completions d where d.id = c.id and d.cid = c.cid)
-     else howdah_core.now() < c.at + make_interval(secs => c.delay_ms / 1000) + (
-       select least(h.journal_retention, h.idempotency_retention)
-         from howdah_core.service v
-         join howdah_core.handler h on h.service = v.no
-        where v.name = split_part(c.name, '/', 1) and h.name = substring(c.name from '[^/]*$'))
-   end
+   and not (c.kind = 5
+            and exists (select from completions d where d.id = c.id and d.cid = c.cid))
+   and (c.kind = 5 and exists (select from howdah_core.live l where l.id = c.id)
+        or howdah_core.now() < c.at + make_interval(secs => c.delay_ms / 1000) + (
+             select least(h.journal_retention, h.idempotency_retention, h.workflow_retention,
+                          interval '1 minute')
+               from howdah_core.service v
+               join howdah_core.handler h on h.service = v.no
+              where v.name = split_part(c.name, '/', 1) and h.name = substring(c.name from '[^/]*$')))
 union all
--- A callee is in the journal of its caller: both were stored at once, and the caller is kept.
+-- A callee is in the journal of its caller: both were stored at once, and the caller's is kept.
 select 'a callee has its call', i.id, 'caller ' || i.parent_id
   from howdah_core.invocation i
   join howdah_core.invocation p on p.id = i.parent_id
  where not exists (select from calls c where c.id = i.parent_id and c.ref = i.id)
+   and not exists (select from howdah_core.outcome o
+                    where o.id = i.parent_id and o.journal_expires_at = '-infinity')
 union all
 -- One callee for each call.
 select 'a call has one callee', i.parent_id, count(*) || ' for completion ' || i.parent_cid

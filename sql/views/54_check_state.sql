@@ -1,20 +1,24 @@
 -- Invariant 6: an object's state is the fold of the set and clear commands of its key's journals.
 create view howdah_core.check_state as
 with
--- Keys whose whole past is there: as many exclusive invocations as ever arrived at the key.
+-- Keys whose whole past is there: as many exclusive invocations as ever arrived at the key, all with
+-- their journals.
 complete as (
   select k.service, k.key
     from howdah_core.keylock k
    where k.tail = (
      select count(*) from howdah_core.invocation i
       where i.service = k.service and i.key = k.key and i.is_exclusive
-        and not exists (select from howdah_core.live l where l.id = i.id and l.status = 'scheduled'))),
--- A key has one writer at a time, so its commands follow each other in time as in effect.
+        and not exists (select from howdah_core.live l where l.id = i.id and l.status = 'scheduled')
+        and not exists (select from howdah_core.outcome o
+                         where o.id = i.id and o.journal_expires_at = '-infinity'))),
+-- A key has one writer at a time, so its commands follow each other in time as in effect. What a
+-- restarted invocation took over was written by the one that it repeats.
 writes as (
   select i.service, i.key, j.id, j.kind, j.name, j.value,
          row_number() over (partition by i.service, i.key order by j.at, j.id, j.idx) as n
     from howdah_core.journal j
-    join howdah_core.invocation i on i.id = j.id and i.is_exclusive
+    join howdah_core.invocation i on i.id = j.id and i.is_exclusive and j.idx > i.copied
    where j.kind in (9, 10, 11)),
 cleared as (
   select w.service, w.key, max(w.n) as n from writes w where w.kind = 11 group by w.service, w.key),

@@ -15,6 +15,7 @@ from support.histories import Database
 PLACES = "an invocation is in exactly one place"
 ORPHAN = "nothing is without its invocation"
 MAIL = "mail is for a live invocation"
+QUEUE = "a queue has its version"
 DENSE = "a journal has no gaps"
 ONCE = "a command is completed once"
 UNASKED = "a completion has its command"
@@ -40,6 +41,7 @@ FENCED = "a fenced worker holds nothing"
 ZOMBIE = "a fenced worker writes nothing"
 SINK = "an outcome reaches who waits for it"
 IDEMPOTENT = "an idempotency key yields one invocation"
+ONE_RUN = "a workflow runs once"
 
 # What breaks an invariant (n = the invocation's number in support.histories) and all that is then
 # reported, with the invocation's number.
@@ -55,8 +57,18 @@ BROKEN: list[tuple[str, set[tuple[str, int | None]]]] = [
      " values (history.id(99), 1, now(), 500, '')", {(ORPHAN, 99)}),
     ("insert into howdah_core.idem values (1, '', 'gone', history.id(99))", {(ORPHAN, 99)}),
     ("insert into howdah_core.sink (target_id, worker) values (history.id(99), 1)", {(ORPHAN, 99)}),
-    ("insert into howdah_core.mailbox (id, kind, cid, at) values (history.id(11), 103, 1, now())",
-     {(MAIL, 11), (ONCE, 11)}),
+    ("insert into howdah_core.promise_waiter values (2, 'seat2B', 'p', history.id(2), 1)", {(ORPHAN, 2)}),
+    ("insert into howdah_core.promise values (2, 'nobody', 'p')", {(ORPHAN, None)}),
+    ("insert into howdah_core.nudge (id, verb, at) values (history.id(99), 'kill', history.at(9))",
+     {(ORPHAN, 99)}),
+    ("insert into howdah_core.mailbox (id, kind, cid, at)"
+     " values (history.id(11), 103, 1, history.at(10))", {(MAIL, 11), (ONCE, 11)}),
+    ("update howdah_core.live set q = 1000000 where id = history.id(8)", {(QUEUE, 8)}),
+    ("insert into howdah_core.deployment_service (deployment, service) values (1, 3)"
+     "  on conflict do nothing;"
+     " update howdah_core.live set q = s.q, deployment = null"
+     "   from howdah_core.deployment_service s where id = history.id(8) and s.service = 3",
+     {(QUEUE, 8)}),
     ("delete from howdah_core.journal where id = history.id(17) and idx = 2",
      {(DENSE, 17), (STATE, 16), (STATE, 17)}),
     ("delete from howdah_core.journal where id = history.id(7) and idx = 1",
@@ -157,6 +169,7 @@ BROKEN: list[tuple[str, set[tuple[str, int | None]]]] = [
      {(IDEMPOTENT, 16)}),
     ("update howdah_core.invocation set key = 'joe', idempotency_key = 'joe-1', is_exclusive = false"
      " where id = history.id(16)", {(IDEMPOTENT, 16)}),
+    ("update howdah_core.handler set kind = 'workflow' where name = 'unreserve'", {(ONE_RUN, 3)}),
 ]  # fmt: skip
 
 
@@ -240,6 +253,29 @@ async def test_a_call_that_is_done_may_outlive_its_callee(history: Database) -> 
         "delete from howdah_core.journal where id = history.id(2);"
         "delete from howdah_core.outcome where id = history.id(2);"
         "delete from howdah_core.invocation where id = history.id(2)"
+    )
+
+    assert await _violations(history) == set()
+
+
+async def test_state_and_calls_are_not_judged_by_a_journal_that_was_removed(
+    history: Database,
+) -> None:
+    await history.execute(
+        "delete from howdah_core.journal where id in (history.id(2), history.id(16));"
+        "update howdah_core.outcome set journal_expires_at = '-infinity'"
+        " where id in (history.id(2), history.id(16))"
+    )
+
+    assert await _violations(history) == set()
+
+
+async def test_mail_that_came_too_late_and_orders_may_wait_for_the_sweep(history: Database) -> None:
+    await history.execute(
+        "insert into howdah_core.mailbox (id, kind, cid, at) values (history.id(11), 150, -1, now());"
+        "insert into howdah_core.mailbox (id, kind, cid, at)"
+        " values (history.id(6), 150, -1, history.at(30));"
+        "insert into howdah_core.nudge (id, verb) values (history.id(99), 'kill')"
     )
 
     assert await _violations(history) == set()
