@@ -13,9 +13,6 @@ from starlette.routing import Route
 from howdah.worker.engine import Engine
 from howdah_api.problems import RETRY_AFTER_SECONDS
 
-API_VERSION_MIN = 2
-API_VERSION_MAX = 4
-
 
 def create_admin(engine: Engine, *, ingress_url: str) -> Starlette:
     """The admin application.
@@ -35,15 +32,7 @@ def create_admin(engine: Engine, *, ingress_url: str) -> Starlette:
         )
 
     async def tell_version(_: Request) -> Response:
-        return JSONResponse(
-            {
-                "version": version("howdah"),
-                "min_admin_api_version": API_VERSION_MIN,
-                "max_admin_api_version": API_VERSION_MAX,
-                "ingress_endpoint": ingress_url,
-                "features": {},
-            }
-        )
+        return JSONResponse({"version": version("howdah"), "ingress_endpoint": ingress_url})
 
     return Starlette(
         routes=[

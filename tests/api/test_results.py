@@ -1,3 +1,4 @@
+from importlib import metadata
 from typing import Any
 from uuid import uuid4
 
@@ -131,7 +132,10 @@ def test_admin_tells_health_and_version(server: Any) -> None:
         wrong = admin.post("/health")
 
     assert (health.status_code, health.content) == (200, b"")
-    assert version["ingress_endpoint"] == server.ingress
+    assert version == {
+        "version": metadata.version("howdah"),
+        "ingress_endpoint": server.ingress,
+    }
     assert nothing.status_code == 404
     assert nothing.json() == {"message": "There is nothing at /nothing", "restate_code": None}
     assert wrong.status_code == 405
