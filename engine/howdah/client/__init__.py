@@ -1,9 +1,9 @@
 """Clients of the ingress, for programs that are not handlers.
 
 `Client` is for asyncio, `SyncClient` blocks; their verbs are the same. What a verb sends is built in
-`exchanges.py`, what comes back is read in `answers.py`, and `delivery.py` decides what is tried
-again. These three do no I/O; `asynchronous.py` and `blocking.py` add it, with httpx. Nothing here
-knows the database or the engine.
+`exchanges.py` and checked in `texts.py`, what comes back is read in `answers.py`, and `delivery.py`
+decides what is tried again. These do no I/O; `asynchronous.py` and `blocking.py` add it, with httpx
+as `wire.py` sets it up. Nothing here knows the database or the engine.
 """
 
 from howdah.client.answers import ClientSendHandle

@@ -20,7 +20,8 @@ from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from howdah.client.answers import Answer, NotOurs, read_failure, retry_after, shown
-from howdah.client.exchanges import Exchange, checked_headers
+from howdah.client.exchanges import Exchange
+from howdah.client.texts import checked_headers
 from howdah.errors import (
     ClientError,
     InvalidOption,

@@ -6,14 +6,12 @@ docs/client.md; what they mean is decided by the ingress.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from types import EllipsisType
 from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
@@ -24,9 +22,9 @@ from howdah.client.answers import (
     read_handle,
     read_health,
 )
-from howdah.errors import OutOfBounds, UsageError, WrongContext
+from howdah.client.texts import checked_name, checked_text, delay_query, request_headers, segment
+from howdah.errors import UsageError, WrongContext
 from howdah.handler import Handler, ServiceKind, handler_of
-from howdah.options import format_duration
 from howdah.serde import JSON, Serde, serde_for
 
 T = TypeVar("T")
@@ -34,10 +32,6 @@ T = TypeVar("T")
 Timeout = timedelta | None | EllipsisType
 """A bound on waiting, None for no bound, or ... for the client's own."""
 
-TEXT_BYTES_MAX: Final = 1024
-"""Bytes of a key, a name, an id or an idempotency key at most."""
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 _VERBS: Final[Mapping[ServiceKind, str]] = {
     "service": "service_call or service_send",
     "object": "object_call or object_send",
@@ -175,7 +169,7 @@ def generic_call(
     read_result: Callable[[bytes], Any] = bytes,
 ) -> Exchange[Any]:
     """Call a handler by its name, with bytes."""
-    given = _headers(headers, idempotency_key, content_type if arg else None)
+    given = request_headers(headers, idempotency_key, content_type if arg else None)
     return Exchange(
         what=f"Calling {service}/{handler}",
         method="POST",
@@ -203,11 +197,11 @@ def generic_send(
     read_result: Callable[[bytes], Any] = bytes,
 ) -> Exchange[ClientSendHandle[Any]]:
     """Send to a handler by its name, with bytes."""
-    given = _headers(headers, idempotency_key, content_type if arg else None)
+    given = request_headers(headers, idempotency_key, content_type if arg else None)
     return Exchange(
         what=f"Sending to {service}/{handler}",
         method="POST",
-        path=f"/restate/send/{_target(service, handler, key)}{_delay(send_delay)}",
+        path=f"/restate/send/{_target(service, handler, key)}{delay_query(send_delay)}",
         headers=given,
         body=arg,
         expected=202,
@@ -285,7 +279,7 @@ def resolve_awakeable(awakeable_id: str, value: Any, serde: Serde[Any]) -> Excha
 
 def reject_awakeable(awakeable_id: str, message: str) -> Exchange[None]:
     """Complete an awakeable with a failure."""
-    body = _utf_8("message", message)
+    body = checked_text("message", message)
     return _completing("Rejecting", awakeable_id, "reject", body, "text/plain; charset=utf-8")
 
 
@@ -343,7 +337,7 @@ def _completing(
     return Exchange(
         what=f"{verb} the awakeable {awakeable_id}",
         method="POST",
-        path=f"/restate/awakeables/{_segment('awakeable_id', awakeable_id)}/{word}",
+        path=f"/restate/awakeables/{segment('awakeable_id', awakeable_id)}/{word}",
         headers={"content-type": content_type} if content_type else {},
         body=body,
         expected=202,
@@ -399,14 +393,14 @@ def _reader(
 
 def _by_id(invocation: str | ClientSendHandle[Any]) -> tuple[str, str]:
     text = invocation.invocation_id if isinstance(invocation, ClientSendHandle) else invocation
-    return f"/restate/invocation/{_segment('invocation', text)}", f"invocation {text}"
+    return f"/restate/invocation/{segment('invocation', text)}", f"invocation {text}"
 
 
 def _idempotent(handler: Handler[Any, Any], idempotency_key: str, key: str | None) -> bytes:
     if (key is None) != (handler.service_kind == "service"):
         needs = "takes no key" if handler.service_kind == "service" else "needs a key"
         raise UsageError(f"{handler.service} is a {handler.service_kind}, which {needs}.")
-    _encoded("idempotency_key", idempotency_key)
+    checked_name("idempotency_key", idempotency_key)
     target = {
         "target": "idempotentInvocation",
         "service": handler.service,
@@ -414,7 +408,7 @@ def _idempotent(handler: Handler[Any, Any], idempotency_key: str, key: str | Non
         "idempotencyKey": idempotency_key,
     }
     if key is not None:
-        _encoded("key", key)
+        checked_name("key", key)
         target["key"] = key
     return msgspec.json.encode(target)
 
@@ -427,82 +421,12 @@ def _workflow(tpe: Any, key: str) -> tuple[str, Handler[Any, Any]]:
             problem=f"{handler.target} is not the main handler of a workflow",
             hint="Give the function decorated with @<workflow>.main().",
         )
-    service = _segment("service", handler.service)
-    return f"/restate/workflow/{service}/{_segment('key', key)}", handler
+    service = segment("service", handler.service)
+    return f"/restate/workflow/{service}/{segment('key', key)}", handler
 
 
 def _target(service: str, handler: str, key: str | None) -> str:
-    segments = [_segment("service", service)]
+    segments = [segment("service", service)]
     if key is not None:
-        segments.append(_segment("key", key))
-    return "/".join([*segments, _segment("handler", handler)])
-
-
-def _segment(name: str, text: str) -> str:
-    encoded = quote(_encoded(name, text), safe="")
-    # Dots alone would be taken for a folder and removed on the way.
-    return encoded.replace(".", "%2E") if text in (".", "..") else encoded
-
-
-def _encoded(name: str, text: object) -> bytes:
-    """Return what names something as bytes, within the bounds of the server."""
-    encoded = _utf_8(name, text)
-    if not 1 <= len(encoded) <= TEXT_BYTES_MAX or b"\0" in encoded:
-        bound = f"1 to {TEXT_BYTES_MAX} bytes without NUL"
-        raise OutOfBounds(name=name, value=repr(text)[:80], bound=bound)
-    return encoded
-
-
-def _utf_8(name: str, text: object) -> bytes:
-    if not isinstance(text, str):
-        raise OutOfBounds(name=name, value=repr(text)[:80], bound="a string")
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        bound = "text that UTF-8 can hold"
-        raise OutOfBounds(name=name, value=ascii(text)[:80], bound=bound) from error
-
-
-def _delay(delay: timedelta | None) -> str:
-    if not delay:
-        return ""
-    if delay < timedelta(0):
-        raise OutOfBounds(name="send_delay", value=delay, bound="zero or more")
-    return f"?delay={quote(format_duration(delay))}"
-
-
-def _headers(
-    headers: Mapping[str, str] | None, idempotency_key: str | None, content_type: str | None
-) -> dict[str, str]:
-    given = {} if content_type is None else {"content-type": content_type}
-    given.update(checked_headers(headers))
-    if idempotency_key is not None:
-        given["idempotency-key"] = idempotency_key
-    key = given.get("idempotency-key")
-    if key is not None and not (_fits(_HEADER_VALUE, key) and 1 <= len(key) <= TEXT_BYTES_MAX):
-        bound = f"1 to {TEXT_BYTES_MAX} visible ASCII characters, with no space at either end"
-        raise OutOfBounds(name="idempotency_key", value=repr(key)[:80], bound=bound)
-    return given
-
-
-def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return headers with their names in lower case.
-
-    Raises:
-        UsageError: a name or a value cannot stand in a header. Values are not shown. HD1000.
-    """
-    checked = {}
-    for name, value in (headers or {}).items():
-        if not _fits(_HEADER_NAME, name):
-            raise UsageError(f"{name!r} cannot be the name of a header.")
-        if not _fits(_HEADER_VALUE, value):
-            raise UsageError(
-                f"The value of the header {name} is not visible ASCII.",
-                hint="Encode it, and let it neither begin nor end with a space.",
-            )
-        checked[name.lower()] = value
-    return checked
-
-
-def _fits(pattern: re.Pattern[str], text: object) -> bool:
-    return isinstance(text, str) and pattern.fullmatch(text) is not None
+        segments.append(segment("key", key))
+    return "/".join([*segments, segment("handler", handler)])
