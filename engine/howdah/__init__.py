@@ -4,7 +4,15 @@ Write ordinary async handlers; howdah records every step, call, timer and state 
 before the next one begins, and after a crash goes on exactly where they stood.
 """
 
-from howdah.context import Context, ObjectContext, ObjectSharedContext, Request
+from howdah.context import (
+    Context,
+    DurablePromise,
+    ObjectContext,
+    ObjectSharedContext,
+    Request,
+    WorkflowContext,
+    WorkflowSharedContext,
+)
 from howdah.errors import Cancelled, HowdahError, NonDeterminism, RetryableError, TerminalError
 from howdah.futures import (
     DurableCallFuture,
@@ -27,6 +35,7 @@ __all__ = [
     "DefaultSerde",
     "DurableCallFuture",
     "DurableFuture",
+    "DurablePromise",
     "Handler",
     "HowdahError",
     "InvocationRetryPolicy",
@@ -44,6 +53,8 @@ __all__ = [
     "TerminalError",
     "VirtualObject",
     "Workflow",
+    "WorkflowContext",
+    "WorkflowSharedContext",
     "as_completed",
     "gather",
     "handler_of",

@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from howdah.errors import UsageError
 from howdah.machine.entries import Entry
+from howdah.machine.machine import WaitKey
 
 T = TypeVar("T")
 
@@ -19,11 +20,11 @@ T = TypeVar("T")
 class Waiter(Protocol):
     """What a future needs of the attempt that made it."""
 
-    async def wait(self, cids: tuple[int, ...], wait_all: bool) -> None:
+    async def wait(self, keys: tuple[WaitKey, ...], wait_all: bool) -> None:
         """Return when any (or all) of the completions are there."""
         ...
 
-    def completion(self, cid: int) -> Entry | None:
+    def completion(self, key: WaitKey) -> Entry | None:
         """The completion, when the handler may see it already."""
         ...
 
@@ -37,20 +38,20 @@ class DurableFuture(ABC, Generic[T]):
     Durability: what it stands for is on disk before its value is seen; replay reads it.
     """
 
-    __slots__ = ("_cid", "_waiter")
+    __slots__ = ("_key", "_waiter")
 
-    def __init__(self, waiter: Waiter, cid: int) -> None:
+    def __init__(self, waiter: Waiter, key: WaitKey) -> None:
         self._waiter = waiter
-        self._cid = cid
+        self._key = key
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self._value().__await__()
 
     async def _value(self) -> T:
-        entry = self._waiter.completion(self._cid)
+        entry = self._waiter.completion(self._key)
         if entry is None:
-            await self._waiter.wait((self._cid,), False)
-            entry = self._waiter.completion(self._cid)
+            await self._waiter.wait((self._key,), False)
+            entry = self._waiter.completion(self._key)
             assert entry is not None
         return self._decode(entry)
 
@@ -65,6 +66,10 @@ class DurableCallFuture(DurableFuture[T]):
     async def invocation_id(self) -> str:
         """The callee's invocation id."""
 
+    @abstractmethod
+    async def cancel_invocation(self) -> None:
+        """Ask the callee to stop: it gets a `Cancelled` at its next await."""
+
 
 class SendHandle(ABC):
     """A message that was sent: there is no result to wait for."""
@@ -73,8 +78,14 @@ class SendHandle(ABC):
     async def invocation_id(self) -> str:
         """The callee's invocation id; with an idempotency key that of the first such send."""
 
+    @abstractmethod
+    async def cancel_invocation(self) -> None:
+        """Ask the callee to stop: it gets a `Cancelled` at its next await."""
 
-def _facts(futures: tuple[DurableFuture[Any], ...], what: str) -> tuple[Waiter, tuple[int, ...]]:
+
+def _facts(
+    futures: tuple[DurableFuture[Any], ...], what: str
+) -> tuple[Waiter, tuple[WaitKey, ...]]:
     if not futures:
         raise UsageError(f"{what}() needs at least one durable future.")
     for future in futures:
@@ -83,13 +94,13 @@ def _facts(futures: tuple[DurableFuture[Any], ...], what: str) -> tuple[Waiter, 
                 f"{what}() takes durable futures, not {type(future).__name__}.",
                 hint="Pass what ctx.run, ctx.sleep or ctx.object_call returned, without await.",
             )
-    return futures[0]._waiter, tuple(future._cid for future in futures)
+    return futures[0]._waiter, tuple(future._key for future in futures)
 
 
 async def gather(*futures: DurableFuture[Any]) -> list[DurableFuture[Any]]:
     """Wait until all futures are done, failed ones included; return them in the order given."""
-    waiter, cids = _facts(futures, "gather")
-    await waiter.wait(cids, True)
+    waiter, keys = _facts(futures, "gather")
+    await waiter.wait(keys, True)
     return list(futures)
 
 
@@ -97,10 +108,10 @@ async def wait_completed(
     *futures: DurableFuture[Any],
 ) -> tuple[list[DurableFuture[Any]], list[DurableFuture[Any]]]:
     """Wait until at least one future is done; return (done, pending)."""
-    waiter, cids = _facts(futures, "wait_completed")
-    await waiter.wait(cids, False)
-    done = [future for future in futures if waiter.completion(future._cid) is not None]
-    pending = [future for future in futures if waiter.completion(future._cid) is None]
+    waiter, keys = _facts(futures, "wait_completed")
+    await waiter.wait(keys, False)
+    done = [future for future in futures if waiter.completion(future._key) is not None]
+    pending = [future for future in futures if waiter.completion(future._key) is None]
     return done, pending
 
 
@@ -112,12 +123,12 @@ async def select(**futures: DurableFuture[Any]) -> list[Any]:
     Raises:
         TerminalError: the first one to be done failed.
     """
-    waiter, cids = _facts(tuple(futures.values()), "select")
-    await waiter.wait(cids, False)
+    waiter, keys = _facts(tuple(futures.values()), "select")
+    await waiter.wait(keys, False)
     done = [
         (entry.idx, name)
         for name, future in futures.items()
-        if (entry := waiter.completion(future._cid)) is not None
+        if (entry := waiter.completion(future._key)) is not None
     ]
     winner = min(done)[1]
     return [winner, await futures[winner]]
@@ -128,10 +139,10 @@ async def as_completed(*futures: DurableFuture[Any]) -> AsyncIterator[DurableFut
     waiter, _ = _facts(futures, "as_completed")
     pending = list(futures)
     while pending:
-        await waiter.wait(tuple(future._cid for future in pending), False)
+        await waiter.wait(tuple(future._key for future in pending), False)
         done = [
             (entry.idx, index)
             for index, future in enumerate(pending)
-            if (entry := waiter.completion(future._cid)) is not None
+            if (entry := waiter.completion(future._key)) is not None
         ]
         yield pending.pop(min(done)[1])

@@ -1,4 +1,4 @@
-"""Invocation ids: UUIDs of version 7, made here and read back from text.
+"""Ids: invocations are UUIDs of version 7; awakeables name an invocation and a number in it.
 
 The first 48 bits are the milliseconds since 1970, so ids made later sort later and new rows land
 at the end of an index. The time in an id is never used as durable time: the database's clock is.
@@ -7,6 +7,7 @@ at the end of an index. The time in an id is never used as durable time: the dat
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from os import urandom
 from time import time_ns
 from uuid import UUID, SafeUUID
@@ -48,3 +49,27 @@ def parse_id(text: str) -> UUID:
     if _UUID_TEXT.fullmatch(text) is None:
         raise InvalidId(text=text)
     return UUID(text)
+
+
+_AWAKEABLE_TEXT = re.compile(r"sign_1[A-Za-z0-9_-]{27}")
+
+
+def awakeable_id(invocation_id: UUID, number: int) -> str:
+    """The text that names an awakeable: 33 characters, safe in paths.
+
+    Source: sql/functions/84_signals.sql reads the same.
+    """
+    packed = invocation_id.bytes + number.to_bytes(4, "big")
+    return "sign_1" + urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+def parse_awakeable_id(text: str) -> tuple[UUID, int]:
+    """Read an awakeable's id: the invocation that waits, and the awakeable's number in it.
+
+    Raises:
+        InvalidId: the text is no such id. HD1006.
+    """
+    if _AWAKEABLE_TEXT.fullmatch(text) is None:
+        raise InvalidId(text=text)
+    packed = urlsafe_b64decode(text[len("sign_1") :] + "=")
+    return UUID(bytes=packed[:16]), int.from_bytes(packed[16:], "big")

@@ -15,6 +15,7 @@ from typing import Any, Final, TextIO
 
 ATTEMPT: Final = "attempt"
 COUNT: Final = "count"
+DEPLOYMENT: Final = "deployment"
 DURATION_MS: Final = "duration_ms"
 ENTRY_INDEX: Final = "entry_index"
 ERROR: Final = "error"
@@ -26,13 +27,16 @@ KEY: Final = "key"
 METHOD: Final = "method"
 PID: Final = "pid"
 PROBLEM: Final = "problem"
+RESULT: Final = "result"
 SERVICE: Final = "service"
+VERB: Final = "verb"
 WORKER_NO: Final = "worker_no"
 
 KEYS: Final = frozenset(
     {
         ATTEMPT,
         COUNT,
+        DEPLOYMENT,
         DURATION_MS,
         ENTRY_INDEX,
         ERROR,
@@ -44,7 +48,9 @@ KEYS: Final = frozenset(
         METHOD,
         PID,
         PROBLEM,
+        RESULT,
         SERVICE,
+        VERB,
         WORKER_NO,
     }
 )

@@ -1,11 +1,13 @@
 -- What a worker needs to execute invocations it has just taken: facts, journal, object state.
 --
 -- Rows, told apart by `what`: 'I' the invocation (value = input), 'J' a journal entry
--- (idx, kind, cid, name, value, ref, detail, at), 'V' a state entry of its key (name, value).
+-- (idx, kind, cid, name, value, ref, detail, at), 'V' a state entry of its key (name, value; a null
+-- value: there is more). An 'I' row's ref is whose random numbers it draws, if not its own.
 -- All 'I' rows come first, then the 'J' rows in order, then 'V'.
 --
 -- Locks: none; the caller holds the leases. Called by: claim, reconcile.
-create or replace function howdah_core.load_attempts(p_ids uuid[], p_with_journal uuid[])
+create or replace function howdah_core.load_attempts(
+  p_ids uuid[], p_with_journal uuid[], p_state int)
 returns table (
   what "char", id uuid, idx int, kind smallint, cid int, name text, value bytea, ref uuid,
   detail jsonb, at timestamptz, handler int, key text, epoch int, attempts int,
@@ -17,7 +19,7 @@ as $$
 #variable_conflict use_column
 begin
   return query
-    select 'I'::"char", i.id, null::int, null::smallint, null::int, null::text, i.input, null::uuid,
+    select 'I'::"char", i.id, null::int, null::smallint, null::int, null::text, i.input, i.seed,
            i.headers, i.created_at, i.handler, i.key, l.epoch, l.attempts,
            l.attempts_total, i.parent_id, i.parent_cid, i.origin, i.idempotency_key
       from unnest(p_ids) with ordinality u(id, o)
@@ -43,7 +45,6 @@ begin
       from unnest(p_ids) u(id)
       cross join lateral (select x.id, x.service, x.key from howdah_core.invocation x
                            where x.id = u.id and x.key is not null offset 0) i
-      cross join lateral (select x.name, x.value from howdah_core.state x
-                           where x.service = i.service and x.key = i.key offset 0) s;
+      cross join lateral howdah_core.eager_state(i.service, i.key, p_state) s;
 end
 $$;

@@ -11,7 +11,10 @@
 -- w_*       state writes; name null: all of the key's state first; value null: clear
 -- n_*       new invocations: cid = the caller's completion id (null: a send), grant = a slot is
 --           reserved for it in this process, waits = a client of this process waits for the outcome
--- t_*       mail for invocations that are not resident in this process
+-- t_*       mail for invocations that are not resident in this process, and signals; t_u = 0: it
+--           comes from outside
+-- r_*       what a handler asks of the database, answered with mail to its own unit (kind + 100):
+--           12, 13 state that was not loaded; 14, 15, 16 promises; 18, 19 another's outcome
 -- d_*       outcomes; key null: holds no key     s_*  how the lease is given back
 -- f_*       failed attempts, for the record
 --
@@ -23,17 +26,24 @@
 --   H the key's next invocation `id` is granted to this worker   Q queue `n` has ready work
 --   R suspended unit's mail was there already: ready again (id, n = queue)
 --   W mail went to suspended `id`: wake it    M mail went to `id`, running on worker `n`
---   S `id` has an outcome that others wait for: deliver_sinks
+--   P the answer to unit `id`'s request: its mail (name = seq, handler = kind, n = cid, value, detail)
+--   Y mail from outside at position `n` was not delivered: a row is locked, send it again
+--   O an order (nudge) was left    S `id` has an outcome that others wait for: deliver_sinks
+--
+-- p_served and p_pinned: services whose new invocations this worker may begin, and for each the queue
+-- of what its deployment has begun. p_state: bytes of a key's state that come with a grant, about.
 --
 -- Locks, in this order (sql/README.md): advisory (1, worker) shared; own live rows that are final
 -- and mail targets, skip locked; idem inserts, sorted; keylock inserts, sorted; keylock rows taken
--- and freed, sorted, one pass, waiting. Nothing waits while others could wait for it in turn:
+-- and freed, sorted, one pass, waiting; promise inserts and rows, sorted, one pass, waiting. Nothing
+-- waits while others could wait for it in turn:
 -- holders of live rows are never waited for, except when p_block says that one final was deferred
 -- too often and comes alone, holding no key.
 -- Rows are changed by a ctid only where an earlier statement of this function locked them.
 -- Raises: WD010, 55P03 (a key is locked for too long). Called by: store/lane.py.
 create or replace function howdah_core.commit_batch(
-  p_worker int, p_gen int, p_deployment int, p_served int[], p_block boolean, p_clock boolean,
+  p_worker int, p_gen int, p_deployment int, p_served int[], p_pinned int[], p_state int,
+  p_block boolean, p_clock boolean,
   u_id uuid[], u_epoch int[], u_final text[],
   x_a int[], x_b int[],
   j_u int[], j_idx int[], j_kind smallint[], j_cid int[], j_name text[], j_value bytea[],
@@ -45,10 +55,13 @@ create or replace function howdah_core.commit_batch(
   n_grant boolean[], n_waits boolean[],
   t_u int[], t_id uuid[], t_kind smallint[], t_cid int[], t_name text[], t_value bytea[],
   t_detail jsonb[],
+  r_u int[], r_kind smallint[], r_cid int[], r_service int[], r_key text[], r_name text[],
+  r_target uuid[], r_value bytea[], r_detail jsonb[],
   d_u int[], d_outcome text[], d_value bytea[], d_code int[], d_message text[], d_metadata jsonb[],
   d_service int[], d_key text[], d_retention interval[],
+  d_journal_retention interval[],
   s_u int[], s_status text[], s_run_at timestamptz[], s_delay interval[], s_wait_ids text[],
-  s_wait_all boolean[],
+  s_wait_all boolean[], s_note text[],
   f_u int[], f_failure jsonb[])
 returns table (
   what "char", id uuid, n int, name text, value bytea, ref uuid, detail jsonb, at timestamptz,
@@ -65,6 +78,9 @@ declare
   v_own boolean[] := '{}';     -- by unit: the lease is this worker's
   v_ok boolean[] := '{}';      -- by unit: accepted
   v_busy int[];
+  v_sent boolean[];            -- by position in t_*: its target may be written to
+  v_promises boolean := false;
+  v_won int[];                 -- positions in r_* that completed a promise
   v_changed boolean;
   v_new boolean[] := '{}';     -- by position in n_*: created by this batch
   v_holds boolean[];           -- by position in n_*: needs no key, or has it
@@ -110,19 +126,27 @@ begin
                                 for no key update skip locked) l on true;
       end if;
     end if;
-    if cardinality(t_u) > 0 then
-      -- A target that is gone gets no mail; one that is locked defers its unit.
-      select array_agg(z.u) into v_busy
-        from (select t.u, (select true from howdah_core.live k
-                            where k.id = t.id for share skip locked) as locked
-                from unnest(t_u, t_id) t(u, id)
-                cross join lateral (select from howdah_core.live k where k.id = t.id offset 0) there
-             ) z
-       where z.locked is null;
-      if v_busy is not null then
-        select array_agg(ok and not (o = any (v_busy)) order by o) into v_ok
-          from unnest(v_ok) with ordinality x(ok, o);
-      end if;
+  end if;
+  if cardinality(t_u) > 0 then
+    -- A target that is gone gets no mail; one that is locked defers its unit.
+    select array_agg(not z.there or z.locked is true order by z.o) into v_sent
+      from (select t.o,
+                   exists (select from howdah_core.live k where k.id = t.id) as there,
+                   (select true from howdah_core.live k where k.id = t.id for share skip locked) as locked
+              from unnest(t_id) with ordinality t(id, o)) z;
+    if false = any (v_sent) then
+      select array_agg(t.u) filter (where t.u > 0) into v_busy
+        from unnest(t_u, v_sent) t(u, sent) where not t.sent;
+      return query
+        select 'Y'::"char", null::uuid, t.o::int, null::text, null::bytea, null::uuid, null::jsonb,
+               null::timestamptz, null::int, null::text, null::uuid, null::int, null::int, null::text
+          from unnest(t_u, v_sent) with ordinality t(u, sent, o) where t.u = 0 and not t.sent;
+    end if;
+  end if;
+  if cardinality(u_id) > 0 then
+    if v_busy is not null then
+      select array_agg(ok and not (o = any (v_busy)) order by o) into v_ok
+        from unnest(v_ok) with ordinality x(ok, o);
     end if;
     if false = any (v_ok) then
       while cardinality(x_a) > 0 loop
@@ -208,6 +232,27 @@ begin
                              for no key update) l;
   end if;
 
+  if cardinality(r_u) > 0 then
+    v_promises := exists (select from unnest(r_u, r_kind) r(u, kind)
+                           where r.kind in (14, 16) and v_ok[r.u]);
+    if v_promises then
+      insert into howdah_core.promise (service, key, name)
+      select distinct r.service, r.key, r.name
+        from unnest(r_u, r_kind, r_service, r_key, r_name) r(u, kind, service, key, name)
+       where r.kind in (14, 16) and v_ok[r.u]
+       order by 1, 2, 3
+          on conflict do nothing;
+      perform from (
+          select distinct r.service, r.key, r.name
+            from unnest(r_u, r_kind, r_service, r_key, r_name) r(u, kind, service, key, name)
+           where r.kind in (14, 16) and v_ok[r.u]
+           order by 1, 2, 3) r
+        cross join lateral (select from howdah_core.promise p
+                             where p.service = r.service and p.key = r.key and p.name = r.name
+                               for no key update) l;
+    end if;
+  end if;
+
   -- Every lock is held: from here on only reads and writes.
   v_ts := howdah_core.clock();
 
@@ -233,6 +278,28 @@ begin
                                   where k.id = u_id[m.u] and k.seq = m.seq offset 0) x
              where v_ok[m.u]) z
      where b.ctid = z.ct;
+  end if;
+  if 12 = any (r_kind) or 13 = any (r_kind) then
+    return query
+      with sent as (
+        insert into howdah_core.mailbox as b (id, kind, cid, value, at)
+        select u_id[r.u], r.kind + 100, r.cid,
+               case r.kind
+                 when 12 then (
+                   select s.value from howdah_core.state s
+                    where s.service = r.service and s.key = r.key and s.name = r.name)
+                 else (
+                   select convert_to(coalesce(jsonb_agg(s.name order by s.name), '[]')::text, 'UTF8')
+                     from howdah_core.state s where s.service = r.service and s.key = r.key) end,
+               v_ts
+          from unnest(r_u, r_kind, r_cid, r_service, r_key, r_name)
+               r(u, kind, cid, service, key, name)
+         where r.kind in (12, 13) and v_ok[r.u]
+        returning b.id, b.seq, b.kind, b.cid, b.value)
+      select 'P'::"char", sent.id, sent.cid, sent.seq::text, sent.value, null::uuid, null::jsonb,
+             null::timestamptz, sent.kind::int, null::text, null::uuid, null::int, null::int,
+             null::text
+        from sent;
   end if;
   if cardinality(w_u) > 0 then
     -- State is guarded by its key: nobody else writes it while this invocation holds the key.
@@ -274,7 +341,7 @@ begin
     select u.id, u.service, u.handler, u.key, u.exclusive, v_ts, v_ts + u.delay,
            case when u.u = 0 then 'ingress' else 'service' end,
            case when u.u > 0 then u_id[u.u] end, u.cid, case when u.waits then p_worker end,
-           u.idem, u.headers, u.input
+           nullif(u.idem, ''), u.headers, u.input
       from unnest(n_u, n_id, n_service, n_handler, n_key, n_exclusive, n_cid, n_input, n_headers,
                   n_idem, n_delay, n_waits) with ordinality
            u(u, id, service, handler, key, exclusive, cid, input, headers, idem, delay, waits, o)
@@ -323,7 +390,9 @@ begin
                                   worker, epoch, attempts, attempts_total, deployment)
     select u.id,
            case when u.delay is not null then 'scheduled' when u.granted then 'running' else 'ready' end,
-           case when u.delay is not null and u.exclusive then 0 else u.service end,
+           case when u.delay is not null and u.exclusive then 0
+                when z.started = 1 then coalesce(p_pinned[array_position(p_served, u.service)], u.service)
+                else u.service end,
            v_ts, case when u.delay is null and u.granted then v_ts end, v_ts,
            case when u.delay is not null then v_ts + u.delay when not u.granted then v_ts end,
            case when u.delay is null and u.granted then p_worker end,
@@ -354,8 +423,7 @@ begin
                null::text
           from unnest(n_id, n_service, n_key, n_delay, n_grant) with ordinality
                u(id, service, key, delay, granted, o)
-          cross join lateral (select x.name, x.value from howdah_core.state x
-                               where x.service = u.service and x.key = u.key offset 0) s
+          cross join lateral howdah_core.eager_state(u.service, u.key, p_state) s
          where u.key is not null and u.delay is null and u.granted and v_new[u.o]
            and (v_holds is null or v_holds[u.o]);
     end if;
@@ -370,7 +438,24 @@ begin
       insert into howdah_core.sink (target_id, waiter_id, cid)
       select v_existing[u.o], u_id[u.u], u.cid
         from unnest(n_u, n_id, n_cid) with ordinality u(u, id, cid, o)
-       where u.u > 0 and v_ok[u.u] and u.cid is not null and v_existing[u.o] <> u.id;
+       where u.u > 0 and v_ok[u.u] and u.cid is not null and v_existing[u.o] <> u.id
+         and n_idem[u.o] <> '';
+      if '' = any (n_idem) then
+        -- A workflow runs once: whoever calls it again is told so.
+        return query
+          with sent as (
+            insert into howdah_core.mailbox as b (id, kind, cid, detail, at)
+            select u_id[u.u], 105, u.cid,
+                   '{"code": 409, "message": "the workflow method was already invoked"}', v_ts
+              from unnest(n_u, n_id, n_cid, n_idem) with ordinality u(u, id, cid, idem, o)
+             where u.u > 0 and v_ok[u.u] and u.cid is not null and v_existing[u.o] <> u.id
+               and u.idem = ''
+            returning b.id, b.seq, b.kind, b.cid, b.detail)
+          select 'P'::"char", sent.id, sent.cid, sent.seq::text, null::bytea, null::uuid, sent.detail,
+                 null::timestamptz, sent.kind::int, null::text, null::uuid, null::int, null::int,
+                 null::text
+            from sent;
+      end if;
       return query
         select 'D'::"char", u.id, null::int, null::text, null::bytea, v_existing[u.o], null::jsonb,
                null::timestamptz, null::int, null::text, null::uuid, null::int, null::int,
@@ -382,44 +467,170 @@ begin
 
   -- 6 Mail for others, before finals: a target that ends in this very batch loses it with its row.
   if cardinality(t_u) > 0 then
+    if exists (select from unnest(t_kind, t_cid) t(kind, cid) where t.kind = 150 and t.cid = -1) then
+      -- A cancellation of what has not begun, or is paused, needs more than mail.
+      insert into howdah_core.nudge (id, verb, at)
+      select t.id, 'cancel', v_ts
+        from unnest(t_u, t_id, t_kind, t_cid) with ordinality t(u, id, kind, cid, o)
+        left join lateral (select k.status from howdah_core.live k where k.id = t.id offset 0) l on true
+       where t.kind = 150 and t.cid = -1
+         and case when t.u = 0 then v_sent[t.o] else v_ok[t.u] end
+         and (l.status in ('scheduled', 'paused')
+              or exists (select from howdah_core.inbox b where b.id = t.id));
+      if found then
+        what := 'O'; id := null; n := null; return next;
+      end if;
+    end if;
     return query
       with sent as (
-        insert into howdah_core.mailbox (id, kind, cid, name, value, detail, at)
+        insert into howdah_core.mailbox as b (id, kind, cid, name, value, detail, at)
         select t.id, t.kind, t.cid, t.name, t.value, t.detail, v_ts
-          from unnest(t_u, t_id, t_kind, t_cid, t_name, t_value, t_detail)
-               t(u, id, kind, cid, name, value, detail)
-          cross join lateral (select from howdah_core.live k where k.id = t.id offset 0) there
-         where v_ok[t.u]
-        returning id)
+          from unnest(t_u, t_id, t_kind, t_cid, t_name, t_value, t_detail) with ordinality
+               t(u, id, kind, cid, name, value, detail, o)
+          left join lateral (select k.status from howdah_core.live k where k.id = t.id offset 0) l
+            on true
+         where case when t.u = 0 then v_sent[t.o] else v_ok[t.u] end
+           and (l.status is not null or exists (select from howdah_core.inbox i where i.id = t.id))
+           and not (t.kind = 150 and t.cid = -1
+                    and coalesce(l.status in ('scheduled', 'paused'), true))
+        returning b.id)
       select case when l.status = 'suspended' then 'W' else 'M' end::"char", sent.id, l.worker,
              null::text, null::bytea, null::uuid, null::jsonb, null::timestamptz, null::int,
              null::text, null::uuid, null::int, null::int, null::text
-        from sent
+        from (select distinct sent.id from sent) sent
         cross join lateral (select k.status, k.worker from howdah_core.live k
                              where k.id = sent.id offset 0) l;
   end if;
 
-  -- 7 Finals: outcomes, the key's next holder.
+  -- 7 What handlers ask: promises, outcomes of others. The answer is mail to the unit itself.
+  if cardinality(r_u) > 0 then
+    if 16 = any (r_kind) then
+      with done as (
+        update howdah_core.promise p set value = z.value, detail = z.detail, completed_at = v_ts
+          from (select f.o, f.value, f.detail, x.ct
+                  from (select distinct on (r.service, r.key, r.name) r.*
+                          from unnest(r_u, r_kind, r_service, r_key, r_name, r_value, r_detail)
+                               with ordinality r(u, kind, service, key, name, value, detail, o)
+                         where r.kind = 16 and v_ok[r.u]
+                         order by r.service, r.key, r.name, r.o) f
+                  cross join lateral (
+                    select q.ctid ct from howdah_core.promise q
+                     where q.service = f.service and q.key = f.key and q.name = f.name
+                       and q.completed_at is null offset 0) x) z
+         where p.ctid = z.ct
+        returning z.o)
+      select array_agg(done.o) into v_won from done;
+      if v_won is not null then
+        return query
+          with gone as (
+            delete from howdah_core.promise_waiter w
+             using (select x.ct from unnest(v_won) v(o)
+                     cross join lateral (
+                       select k.ctid ct from howdah_core.promise_waiter k
+                        where k.service = r_service[v.o] and k.key = r_key[v.o]
+                          and k.name = r_name[v.o] offset 0) x) z
+             where w.ctid = z.ct
+            returning w.service, w.key, w.name, w.waiter_id, w.cid),
+          sent as (
+            insert into howdah_core.mailbox as b (id, kind, cid, value, detail, at)
+            select gone.waiter_id, 114, gone.cid, p.value, p.detail, v_ts
+              from gone
+              cross join lateral (
+                select q.value, q.detail from unnest(v_won) v(o)
+                 cross join lateral (select r_value[v.o] as value, r_detail[v.o] as detail) q
+                 where r_service[v.o] = gone.service and r_key[v.o] = gone.key
+                   and r_name[v.o] = gone.name limit 1) p
+             where exists (select from howdah_core.live k where k.id = gone.waiter_id)
+            returning b.id)
+          select case when l.status = 'suspended' then 'W' else 'M' end::"char", sent.id, l.worker,
+                 null::text, null::bytea, null::uuid, null::jsonb, null::timestamptz, null::int,
+                 null::text, null::uuid, null::int, null::int, null::text
+            from (select distinct sent.id from sent) sent
+            cross join lateral (select k.status, k.worker from howdah_core.live k
+                                 where k.id = sent.id offset 0) l;
+      end if;
+    end if;
+    insert into howdah_core.promise_waiter (service, key, name, waiter_id, cid)
+    select r.service, r.key, r.name, u_id[r.u], r.cid
+      from unnest(r_u, r_kind, r_cid, r_service, r_key, r_name) r(u, kind, cid, service, key, name)
+      cross join lateral (select p.completed_at from howdah_core.promise p
+                           where p.service = r.service and p.key = r.key and p.name = r.name offset 0) p
+     where r.kind = 14 and v_ok[r.u] and p.completed_at is null;
+    insert into howdah_core.sink (target_id, waiter_id, cid, kind)
+    select r.target, u_id[r.u], r.cid, 118
+      from unnest(r_u, r_kind, r_cid, r_target) r(u, kind, cid, target)
+     where r.kind = 18 and v_ok[r.u]
+       and exists (select from howdah_core.invocation i where i.id = r.target);
+    return query
+      with sent as (
+        insert into howdah_core.mailbox as b (id, kind, cid, value, detail, at)
+        select u_id[r.u], r.kind + 100, r.cid, a.value, a.detail, v_ts
+          from unnest(r_u, r_kind, r_cid, r_service, r_key, r_name, r_target) with ordinality
+               r(u, kind, cid, service, key, name, target, o)
+          cross join lateral (
+            select p.value, p.detail from howdah_core.promise p
+             where r.kind in (14, 15) and p.service = r.service and p.key = r.key and p.name = r.name
+               and (p.completed_at is not null or r.kind = 15)
+            union all
+            select null, null
+             where r.kind = 15
+               and not exists (select from howdah_core.promise p
+                                where p.service = r.service and p.key = r.key and p.name = r.name)
+            union all
+            select null, case when r.o = any (v_won) is not true then
+                     '{"code": 409, "message": "promise was already completed"}'::jsonb end
+             where r.kind = 16
+            union all
+            select x.value, case when x.code is not null then jsonb_strip_nulls(jsonb_build_object(
+                     'code', x.code, 'message', x.message, 'metadata', x.metadata)) end
+              from (select) y
+              left join howdah_core.outcome x on x.id = r.target
+             where r.kind = 19
+               and exists (select from howdah_core.invocation i where i.id = r.target)
+            union all
+            select null, '{"code": 404, "message": "not found"}'
+             where r.kind in (18, 19)
+               and not exists (select from howdah_core.invocation i where i.id = r.target)) a
+         where v_ok[r.u]
+        returning b.id, b.seq, b.kind, b.cid, b.value, b.detail)
+      select 'P'::"char", sent.id, sent.cid, sent.seq::text, sent.value, null::uuid, sent.detail,
+             null::timestamptz, sent.kind::int, null::text, null::uuid, null::int, null::int,
+             null::text
+        from sent;
+    return query
+      select distinct 'S'::"char", r.target, null::int, null::text, null::bytea, null::uuid,
+             null::jsonb, null::timestamptz, null::int, null::text, null::uuid, null::int, null::int,
+             null::text
+        from unnest(r_kind, r_target) r(kind, target)
+       where r.kind = 18 and exists (select from howdah_core.outcome o where o.id = r.target);
+  end if;
+
+  -- 8 Finals: outcomes, the key's next holder.
   if cardinality(d_u) > 0 then
     insert into howdah_core.outcome (id, outcome, created_at, started_at, completed_at, expires_at,
-      attempts_total, deployment, worker, code, message, metadata, value)
+      journal_expires_at, attempts_total, deployment, worker, code, message, metadata, value)
     select u_id[d.u], d.outcome, l.created_at, l.started_at, v_ts, v_ts + d.retention,
-           l.attempts_total, l.deployment, p_worker, d.code, d.message, d.metadata, d.value
-      from unnest(d_u, d_outcome, d_value, d_code, d_message, d_metadata, d_retention)
-           d(u, outcome, value, code, message, metadata, retention)
+           case when d.journal_retention < d.retention then v_ts + d.journal_retention end, l.attempts_total, l.deployment, p_worker, d.code, d.message, d.metadata, d.value
+      from unnest(d_u, d_outcome, d_value, d_code, d_message, d_metadata, d_retention,
+                  d_journal_retention)
+           d(u, outcome, value, code, message, metadata, retention, journal_retention)
       cross join lateral (select * from howdah_core.live k where k.id = u_id[d.u] offset 0) l
      where v_ok[d.u];
     select array_agg(u_id[d.u]) into v_done from unnest(d_u) d(u) where v_ok[d.u];
     delete from howdah_core.live l where l.id = any (v_done);
     delete from howdah_core.mailbox b where b.id = any (v_done);
+    delete from howdah_core.promise_waiter w where w.waiter_id = any (v_done);
     if v_frees then
       with freed as (
-        select l.ct, d.service, d.key, next.id, next.seq, next.q, next.created_at
+        select l.ct, d.service, d.key, next.id, next.seq, next.q, next.created_at, next.copied
           from unnest(d_u, d_service, d_key) d(u, service, key)
           cross join lateral (select x.ctid ct from howdah_core.keylock x
                                where x.service = d.service and x.key = d.key
                                  and x.holder = u_id[d.u] offset 0) l
-          left join lateral (select i.id, i.seq, i.q, i.created_at from howdah_core.inbox i
+          left join lateral (select i.id, i.seq, i.q, i.created_at,
+                                    (select x.copied from howdah_core.invocation x
+                                      where x.id = i.id) as copied
+                               from howdah_core.inbox i
                               where i.service = d.service and i.key = d.key
                               order by i.service, i.key, i.seq limit 1) next on true
          where d.key is not null and v_ok[d.u]),
@@ -431,13 +642,16 @@ begin
       started as (
         insert into howdah_core.live (id, status, q, created_at, started_at, modified_at, run_at,
                                       worker, epoch, attempts, attempts_total, deployment)
-        select freed.id, case when g.granted then 'running' else 'ready' end, freed.q,
+        select freed.id, case when g.granted then 'running' else 'ready' end,
+               case when g.granted then coalesce(p_pinned[array_position(p_served, freed.q)], freed.q) else freed.q end,
                freed.created_at, case when g.granted then v_ts end, v_ts,
                case when g.granted then null else v_ts end,
-               case when g.granted then p_worker end, g.granted::int, g.granted::int,
+               case when g.granted then p_worker end,
+               -- One with a copied journal has it loaded by a claim.
+               (g.granted or freed.copied > 0)::int, g.granted::int,
                g.granted::int, case when g.granted then p_deployment end
           from freed
-          cross join lateral (select freed.q = any (p_served) as granted) g
+          cross join lateral (select freed.q = any (p_served) and freed.copied = 0 as granted) g
          where freed.id is not null
         returning id, worker)
       select array_agg(started.id) filter (where started.worker is not null), array_agg(started.id)
@@ -457,8 +671,12 @@ begin
             from unnest(v_handed) u(id)
             cross join lateral (select x.id, x.service, x.key from howdah_core.invocation x
                                  where x.id = u.id offset 0) i
-            cross join lateral (select x.name, x.value from howdah_core.state x
-                                 where x.service = i.service and x.key = i.key offset 0) s;
+            cross join lateral howdah_core.eager_state(i.service, i.key, p_state) s;
+        return query
+          select distinct 'M'::"char", b.id, p_worker, null::text, null::bytea, null::uuid,
+                 null::jsonb, null::timestamptz, null::int, null::text, null::uuid, null::int,
+                 null::int, null::text
+            from howdah_core.mailbox b where b.id = any (v_handed);
       end if;
       if cardinality(v_granted) > coalesce(cardinality(v_handed), 0) then
         return query
@@ -477,20 +695,20 @@ begin
         from howdah_core.sink s where s.target_id = any (v_done);
   end if;
 
-  -- 8 Finals: leases given back.
+  -- 9 Finals: leases given back.
   if cardinality(s_u) > 0 then
     update howdah_core.live l
        set status = z.status, worker = null, run_at = z.run_at, modified_at = v_ts,
-           wait_ids = z.wait_ids, wait_all = z.wait_all,
+           wait_ids = z.wait_ids, wait_all = z.wait_all, wait_note = z.note,
            attempts = case z.status when 'suspended' then 0
                                     when 'ready' then greatest(l.attempts - 1, 0)
                                     else l.attempts end
       from (select o.ct, s.status,
                    coalesce(least(s.run_at, v_ts + s.delay), case when s.status = 'ready' then v_ts end)
                      as run_at,
-                   s.wait_ids::int[] as wait_ids, s.wait_all
-              from unnest(s_u, s_status, s_run_at, s_delay, s_wait_ids, s_wait_all)
-                   s(u, status, run_at, delay, wait_ids, wait_all)
+                   s.wait_ids::int[] as wait_ids, s.wait_all, s.note
+              from unnest(s_u, s_status, s_run_at, s_delay, s_wait_ids, s_wait_all, s_note)
+                   s(u, status, run_at, delay, wait_ids, wait_all, note)
               cross join lateral (select k.ctid ct from howdah_core.live k
                                    where k.id = u_id[s.u] offset 0) o
              where v_ok[s.u]) z

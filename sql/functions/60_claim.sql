@@ -6,13 +6,17 @@
 -- when none is known) and 'T' (at = the clock); 'F' alone when the worker is fenced or the
 -- generation is old.
 --
+-- p_pinned: for each of p_queues the queue of what this worker's deployment has begun; what is taken
+-- goes into it, so that the same version goes on with it later. p_state: as for commit_batch.
+--
 -- The ids come as an array: the planner takes a limited CTE for a large one and would join it to
 -- the whole table.
 --
 -- Locks: advisory (1, worker) shared; live rows, skip locked. now() is the index condition: a
 -- volatile clock is not one. Raises: WD010. Called by: worker/claiming.py.
 create or replace function howdah_core.claim(
-  p_worker int, p_gen int, p_deployment int, p_queues int[], p_limit int)
+  p_worker int, p_gen int, p_deployment int, p_queues int[], p_pinned int[], p_state int,
+  p_limit int)
 returns table (
   what "char", id uuid, idx int, kind smallint, cid int, name text, value bytea, ref uuid,
   detail jsonb, at timestamptz, handler int, key text, epoch int, attempts int,
@@ -26,6 +30,7 @@ as $$
 declare
   v_ids uuid[];
   v_again uuid[];
+  v_mail uuid[];
 begin
   perform howdah_core.assert_read_committed();
   perform pg_advisory_xact_lock_shared(1, p_worker);
@@ -45,6 +50,7 @@ begin
   taken as (
     update howdah_core.live l
        set status = 'running', worker = p_worker, run_at = null, wait_ids = null,
+           wait_note = null, q = coalesce(p_pinned[array_position(p_queues, l.q)], l.q),
            epoch = l.epoch + 1, attempts = l.attempts + 1, attempts_total = l.attempts_total + 1,
            deployment = p_deployment, modified_at = howdah_core.clock(),
            started_at = coalesce(l.started_at, howdah_core.clock())
@@ -56,8 +62,14 @@ begin
     from taken;
 
   if v_ids is not null then
-    perform howdah_core.absorb_mail(v_again);
-    return query select * from howdah_core.load_attempts(v_ids, coalesce(v_again, '{}'));
+    -- Signals may have come before the first attempt.
+    select array_agg(distinct m.id) into v_mail from howdah_core.mailbox m where m.id = any (v_ids);
+    if v_mail is not null then
+      perform howdah_core.absorb_mail(v_mail);
+      select array_agg(u.id) into v_again
+        from (select * from unnest(v_again) union select * from unnest(v_mail)) u(id);
+    end if;
+    return query select * from howdah_core.load_attempts(v_ids, coalesce(v_again, '{}'), p_state);
   end if;
 
   what := 'N';

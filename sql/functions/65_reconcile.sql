@@ -9,7 +9,7 @@
 -- behind. Live rows, waiting. Raises: WD010, 55P03. Called by: worker/recovery.py, with the commit
 -- lane and claims at rest.
 create or replace function howdah_core.reconcile(
-  p_worker int, p_gen int, p_deployment int, p_ids uuid[], p_epochs int[])
+  p_worker int, p_gen int, p_deployment int, p_state int, p_ids uuid[], p_epochs int[])
 returns table (
   what "char", id uuid, idx int, kind smallint, cid int, name text, value bytea, ref uuid,
   detail jsonb, at timestamptz, handler int, key text, epoch int, attempts int,
@@ -55,7 +55,7 @@ begin
 
   if v_ids is not null then
     perform howdah_core.absorb_mail(v_ids);
-    return query select * from howdah_core.load_attempts(v_ids, v_ids);
+    return query select * from howdah_core.load_attempts(v_ids, v_ids, p_state);
   end if;
   what := 'T'; at := howdah_core.clock(); return next;
 end

@@ -29,7 +29,7 @@ begin
   end if;
   return query
     with orders as materialized (
-      select s.target_id, s.seq, s.waiter_id, s.cid, s.worker, l.status, l.owner,
+      select s.target_id, s.seq, s.waiter_id, s.cid, s.kind, s.worker, l.status, l.owner,
              -- delivered now, or nobody is left to deliver to
              s.worker is not null or l.locked is true
              or not exists (select from howdah_core.live x where x.id = s.waiter_id) as settled
@@ -41,7 +41,7 @@ begin
                               for share skip locked) l on true),
     sent as (
       insert into howdah_core.mailbox (id, kind, cid, value, detail, at)
-      select s.waiter_id, 105, s.cid, o.value,
+      select s.waiter_id, s.kind, s.cid, o.value,
              case when o.outcome <> 'succeeded' then jsonb_strip_nulls(jsonb_build_object(
                'code', o.code, 'message', o.message, 'metadata', o.metadata)) end,
              howdah_core.clock()

@@ -8,9 +8,14 @@ create or replace function howdah_core.register_worker(
 returns int
 language sql
 as $$
-  insert into howdah_core.worker (id, host, pid, roles, slots, deployment, version)
-  values (p_id, p_host, p_pid, p_roles, p_slots, p_deployment, p_version)
-  returning no
+  with started as (
+    insert into howdah_core.worker (id, host, pid, roles, slots, deployment, version)
+    values (p_id, p_host, p_pid, p_roles, p_slots, p_deployment, p_version)
+    returning no)
+  select started.no
+    from started
+    -- Who serves what may have changed.
+    cross join lateral (select pg_notify('howdah_registry', '') offset 0) told
 $$;
 
 -- One beat, from the worker's own connection (whose end others may see). Returns the counter;
@@ -50,7 +55,11 @@ begin
   perform pg_advisory_xact_lock(1, p_worker);
   update howdah_core.worker w set fenced_at = clock_timestamp()
    where w.no = p_worker and w.beat = p_seen_beat and w.fenced_at is null;
-  return found;
+  if found then
+    perform pg_notify('howdah_registry', '');
+    return true;
+  end if;
+  return false;
 end
 $$;
 
@@ -96,6 +105,7 @@ begin
   update howdah_core.worker w
      set stopped_at = clock_timestamp(), fenced_at = coalesce(w.fenced_at, clock_timestamp())
    where w.no = p_worker;
+  perform pg_notify('howdah_registry', '');
 end
 $$;
 

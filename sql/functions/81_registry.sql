@@ -1,14 +1,16 @@
 -- The services that the database knows: what ingress checks requests against, and where the
 -- numbers in narrow tables come from.
 
--- Makes a deployment known and its services current. p_services: jsonb array of
--- {name, kind, description, handlers: [{name, kind, description, input_content_type,
--- input_required, input_schema, output_content_type, output_schema, is_public,
--- idempotency_retention_seconds, journal_retention_seconds}]}.
+-- Makes a deployment known and, unless a later one is being served, its services current.
+-- p_services: jsonb array of {name, kind, description, metadata, handlers: [{name, kind, description,
+-- metadata, input_content_type, input_required, input_schema, output_content_type, output_schema,
+-- is_public, idempotency_retention_seconds, journal_retention_seconds, workflow_retention_seconds}]}.
 -- Handlers that a service no longer has are retired; their numbers stay for ever.
--- Returns the deployment's number. Raises: WD011 a service changes its kind.
+-- p_breaking: a service may lose handlers, or change its kind once nothing of it is under way.
+-- Returns the deployment's number. Raises: WD011 a service changes its kind, WD014 it loses handlers.
 -- Locks: advisory (2, 1) exclusive: one registration at a time. Called by: worker/engine.py.
-create or replace function howdah_core.register_deployment(p_name text, p_services jsonb)
+create or replace function howdah_core.register_deployment(
+  p_name text, p_services jsonb, p_breaking boolean default false)
 returns int
 language plpgsql
 set lock_timeout = '10s'
@@ -18,6 +20,7 @@ declare
   v_no int;
   v_service int;
   v_was text;
+  v_lost text;
   s jsonb;
 begin
   perform howdah_core.assert_read_committed();
@@ -28,41 +31,69 @@ begin
   for s in select * from jsonb_array_elements(p_services) loop
     select x.no, x.kind into v_service, v_was from howdah_core.service x where x.name = s->>'name';
     if v_service is null then
-      insert into howdah_core.service (name, kind, description, deployment)
-      values (s->>'name', s->>'kind', s->>'description', v_no) returning no into v_service;
-    elsif v_was <> s->>'kind' then
-      raise sqlstate 'WD011' using
-        message = format('service %s is a %s in this database and cannot become a %s',
-                         s->>'name', v_was, s->>'kind'),
-        hint = 'Give the new one another name, or remove the old one''s invocations first.';
-    else
-      update howdah_core.service x
-         set revision = x.revision + (x.deployment <> v_no)::int, deployment = v_no,
-             description = s->>'description', modified_at = clock_timestamp()
-       where x.no = v_service
-         and (x.deployment, x.description) is distinct from (v_no, s->>'description');
+      insert into howdah_core.service (name, kind, description, metadata, deployment)
+      values (s->>'name', s->>'kind', s->>'description', s->'metadata', v_no)
+      returning no into v_service;
     end if;
+    insert into howdah_core.deployment_service (deployment, service) values (v_no, v_service)
+        on conflict do nothing;
+    -- A later version that somebody serves says how the service is called; this one goes on with
+    -- what it has begun.
+    continue when howdah_core.is_superseded(v_no, v_service);
 
-    insert into howdah_core.handler as h (service, name, kind, description, input_content_type,
-      input_required, input_schema, output_content_type, output_schema, is_public,
-      idempotency_retention, journal_retention)
-    select v_service, x.name, x.kind, x.description, x.input_content_type, x.input_required,
-           x.input_schema, x.output_content_type, x.output_schema, x.is_public,
+    if v_was <> s->>'kind' then
+      if not p_breaking or exists (
+        select from howdah_core.invocation i
+         where i.service = v_service
+           and not exists (select from howdah_core.outcome o where o.id = i.id)) then
+        raise sqlstate 'WD011' using
+          message = format('service %s is a %s in this database and cannot become a %s',
+                           s->>'name', v_was, s->>'kind'),
+          hint = case when p_breaking
+            then 'Wait until its invocations are completed, or kill them; or give it another name.'
+            else 'Give the new one another name, or start with --breaking.' end;
+      end if;
+    end if;
+    select string_agg(h.name, ', ' order by h.name) into v_lost
+      from howdah_core.handler h
+     where h.service = v_service and h.retired_at is null and h.name not like '~%'
+       and not exists (select from jsonb_array_elements(s->'handlers') x where x->>'name' = h.name);
+    if v_lost is not null and not p_breaking then
+      raise sqlstate 'WD014' using
+        message = format('service %s would lose the handler %s, which callers may still use',
+                         s->>'name', v_lost),
+        hint = 'Keep it, or start with --breaking.';
+    end if;
+    update howdah_core.service x
+       set revision = x.revision + (x.deployment <> v_no)::int, deployment = v_no,
+           kind = s->>'kind', description = s->>'description', metadata = s->'metadata',
+           modified_at = clock_timestamp()
+     where x.no = v_service
+       and (x.deployment, x.kind, x.description, x.metadata)
+           is distinct from (v_no, s->>'kind', s->>'description', s->'metadata');
+
+    insert into howdah_core.handler as h (service, name, kind, description, metadata,
+      input_content_type, input_required, input_schema, output_content_type, output_schema,
+      is_public, idempotency_retention, journal_retention, workflow_retention)
+    select v_service, x.name, x.kind, x.description, x.metadata, x.input_content_type,
+           x.input_required, x.input_schema, x.output_content_type, x.output_schema, x.is_public,
            make_interval(secs => x.idempotency_retention_seconds),
-           make_interval(secs => x.journal_retention_seconds)
+           make_interval(secs => x.journal_retention_seconds),
+           make_interval(secs => x.workflow_retention_seconds)
       from jsonb_to_recordset(s->'handlers') as x (
-             name text, kind text, description text, input_content_type text,
+             name text, kind text, description text, metadata jsonb, input_content_type text,
              input_required boolean, input_schema jsonb, output_content_type text,
              output_schema jsonb, is_public boolean, idempotency_retention_seconds float8,
-             journal_retention_seconds float8)
+             journal_retention_seconds float8, workflow_retention_seconds float8)
         on conflict on constraint handler_service_name_key do update set
-           kind = excluded.kind, description = excluded.description,
+           kind = excluded.kind, description = excluded.description, metadata = excluded.metadata,
            input_content_type = excluded.input_content_type,
            input_required = excluded.input_required, input_schema = excluded.input_schema,
            output_content_type = excluded.output_content_type,
            output_schema = excluded.output_schema, is_public = excluded.is_public,
            idempotency_retention = excluded.idempotency_retention,
-           journal_retention = excluded.journal_retention, retired_at = null;
+           journal_retention = excluded.journal_retention,
+           workflow_retention = excluded.workflow_retention, retired_at = null;
 
     update howdah_core.handler h set retired_at = clock_timestamp()
      where h.service = v_service and h.retired_at is null
@@ -73,16 +104,55 @@ begin
 end
 $$;
 
+-- Whether a later deployment than p_deployment has the service and a worker that serves it: then new
+-- invocations are that one's. A predicate, never stored: it holds again when that worker ends.
+create or replace function howdah_core.is_superseded(p_deployment int, p_service int)
+returns boolean
+language sql stable
+return exists (
+  select from howdah_core.deployment_service d
+    join howdah_core.worker w on w.deployment = d.deployment and w.fenced_at is null
+   where d.service = p_service and d.deployment > p_deployment);
+
+-- What a worker of this deployment serves: its services, the queue of what the deployment has begun
+-- of each, and whether new invocations are its own as well. Called by: worker/engine.py.
+create or replace function howdah_core.serving(p_deployment int)
+returns table (service int, q int, is_latest boolean)
+language sql stable
+as $$
+  select d.service, d.q, not howdah_core.is_superseded(p_deployment, d.service)
+    from howdah_core.deployment_service d
+   where d.deployment = p_deployment
+   order by d.service
+$$;
+
+-- Invocations that a version has begun which no worker serves any more: (deployment, count).
+-- Reads all of live. Called by: worker/engine.py, once at a start.
+create or replace function howdah_core.stranded()
+returns table (deployment text, n bigint)
+language sql stable
+as $$
+  select d.name, count(*)
+    from howdah_core.live l
+    join howdah_core.deployment_service s on s.q = l.q
+    join howdah_core.deployment d on d.no = s.deployment
+   where not exists (select from howdah_core.worker w
+                      where w.deployment = s.deployment and w.fenced_at is null)
+   group by d.name
+   order by d.name
+$$;
+
 -- Every service and handler in force, one row a handler.
 create or replace function howdah_core.load_registry()
 returns table (service_no int, service text, service_kind text, handler_no int, handler text,
                kind text, input_content_type text, input_required boolean,
                output_content_type text, is_public boolean, idempotency_retention interval,
-               journal_retention interval)
+               journal_retention interval, workflow_retention interval)
 language sql stable
 as $$
   select s.no, s.name, s.kind, h.no, h.name, h.kind, h.input_content_type, h.input_required,
-         h.output_content_type, h.is_public, h.idempotency_retention, h.journal_retention
+         h.output_content_type, h.is_public, h.idempotency_retention, h.journal_retention,
+         coalesce(h.workflow_retention, interval '1 day')
     from howdah_core.service s join howdah_core.handler h on h.service = s.no
    where h.retired_at is null
    order by s.no, h.no

@@ -11,8 +11,8 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from howdah import Service, VirtualObject
 from howdah.options import Options
+from howdah.service import AnyService
 from howdah.store.units import Outcome
 from howdah.worker.engine import Accepted, Engine, Submission
 
@@ -22,7 +22,7 @@ BOUND_SECONDS = 20.0
 @asynccontextmanager
 async def running_engine(
     dsn: str,
-    services: Sequence[Service | VirtualObject],
+    services: Sequence[AnyService],
     before_call: Callable[[str], None] | None = None,
     **options: Any,
 ) -> AsyncIterator[Engine]:

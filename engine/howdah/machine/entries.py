@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import IntEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -24,14 +25,37 @@ class Kind(IntEnum):
     SET_STATE = 9
     CLEAR_STATE = 10
     CLEAR_ALL_STATE = 11
+    GET_LAZY_STATE = 12
+    GET_LAZY_STATE_KEYS = 13
+    GET_PROMISE = 14
+    PEEK_PROMISE = 15
+    COMPLETE_PROMISE = 16
+    SEND_SIGNAL = 17
+    ATTACH = 18
+    GET_OUTPUT = 19
+    COMPLETE_AWAKEABLE = 20
     RUN_COMPLETED = 103
     SLEEP_COMPLETED = 104
     CALL_COMPLETED = 105
     INVOCATION_ID = 106
+    GET_LAZY_STATE_COMPLETED = 112
+    GET_LAZY_STATE_KEYS_COMPLETED = 113
+    GET_PROMISE_COMPLETED = 114
+    PEEK_PROMISE_COMPLETED = 115
+    COMPLETE_PROMISE_COMPLETED = 116
+    ATTACH_COMPLETED = 118
+    GET_OUTPUT_COMPLETED = 119
+    SIGNAL = 150
 
 
 NOTIFICATION = 100
 """Kinds from here on are notifications."""
+
+CANCEL = -1
+"""The id of the signal that cancels an invocation."""
+AWAKEABLE_FIRST = 17
+"""Awakeables are signals numbered from here on; number n has the id -n."""
+_NAMED_FIRST = 1 << 28
 
 
 class Entry(NamedTuple):
@@ -40,8 +64,10 @@ class Entry(NamedTuple):
     Attributes:
         idx: Position in the journal, from 1 (entry 0 is the input, kept with the invocation).
         kind: A `Kind`.
-        cid: The completion id that a command asks for and its notification carries.
-        name: A label, a state key, or a call's target `Service/key/handler`.
+        cid: The completion id that a command asks for and its notification carries. Negative for
+            signals: see `CANCEL`, `AWAKEABLE_FIRST` and `signal_cid`.
+        name: A label, a state key, a promise or a signal, or a call's target
+            `Service/key/handler`.
         value: Payload bytes; null where there is none.
         ref: The callee's invocation id, for calls, sends and their ids.
         detail: JSON text of rare facts: a failure, a delay, headers.
@@ -56,6 +82,16 @@ class Entry(NamedTuple):
     detail: str | None
 
 
+def signal_cid(name: str) -> int:
+    """The id that mail for a named signal carries, and a suspended invocation waits for.
+
+    Two names may share one (28 bits of a hash): then a wait ends early, and begins again. Names
+    decide who gets what. Source: sql/functions/84_signals.sql, signal_cid.
+    """
+    digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+    return -(_NAMED_FIRST + int(digest[:7], 16))
+
+
 _WORDS = {
     Kind.OUTPUT: "return",
     Kind.RUN: "run",
@@ -67,6 +103,15 @@ _WORDS = {
     Kind.SET_STATE: "set state",
     Kind.CLEAR_STATE: "clear state",
     Kind.CLEAR_ALL_STATE: "clear all state",
+    Kind.GET_LAZY_STATE: "get state",
+    Kind.GET_LAZY_STATE_KEYS: "get state keys",
+    Kind.GET_PROMISE: "get promise",
+    Kind.PEEK_PROMISE: "peek promise",
+    Kind.COMPLETE_PROMISE: "complete promise",
+    Kind.SEND_SIGNAL: "send signal",
+    Kind.ATTACH: "attach to",
+    Kind.GET_OUTPUT: "get output of",
+    Kind.COMPLETE_AWAKEABLE: "complete awakeable",
 }
 
 

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import TypeAlias
 from uuid import UUID
 
-from howdah.errors import NonDeterminism
-from howdah.machine.entries import NOTIFICATION, Entry, Kind, describe
+from howdah.errors import Cancelled, NonDeterminism
+from howdah.machine.entries import AWAKEABLE_FIRST, CANCEL, NOTIFICATION, Entry, Kind, describe
+
+WaitKey: TypeAlias = int | tuple[str, int]
+"""What can be awaited: a completion id, an awakeable (-n), or the n-th signal of a name."""
 
 _MATCH_NAME = frozenset(
     {
@@ -24,9 +28,25 @@ _MATCH_NAME = frozenset(
         Kind.GET_STATE,
         Kind.SET_STATE,
         Kind.CLEAR_STATE,
+        Kind.GET_LAZY_STATE,
+        Kind.GET_PROMISE,
+        Kind.PEEK_PROMISE,
+        Kind.COMPLETE_PROMISE,
+        Kind.SEND_SIGNAL,
+        Kind.ATTACH,
+        Kind.COMPLETE_AWAKEABLE,
     }
 )
-_MATCH_VALUE = frozenset({Kind.CALL, Kind.SEND, Kind.SET_STATE})
+_MATCH_VALUE = frozenset(
+    {
+        Kind.CALL,
+        Kind.SEND,
+        Kind.SET_STATE,
+        Kind.COMPLETE_PROMISE,
+        Kind.SEND_SIGNAL,
+        Kind.COMPLETE_AWAKEABLE,
+    }
+)
 
 
 class Machine:
@@ -42,6 +62,9 @@ class Machine:
         "_arrived_cids",
         "_commands",
         "_cursor",
+        "_next_awakeable",
+        "_signals_awaited",
+        "_signals_revealed",
         "closed",
         "completed",
         "handler",
@@ -59,8 +82,11 @@ class Machine:
         self.known = len(journal)
         self.next_idx = len(journal) + 1
         self.next_cid = 1
-        self.completed: dict[int, Entry] = {}
-        """Revealed notifications by completion id."""
+        self.completed: dict[WaitKey, Entry] = {}
+        """Revealed notifications by what awaits them."""
+        self._next_awakeable = AWAKEABLE_FIRST
+        self._signals_awaited: dict[str, int] = {}
+        self._signals_revealed: dict[str, int] = {}
         self.closed: BaseException | None = None
         """Once set, every verb raises it: the attempt is over, whatever the handler caught."""
 
@@ -129,6 +155,24 @@ class Machine:
         self.next_idx += 1
         return entry
 
+    def next_kind(self) -> int | None:
+        """The kind of the command that the journal has next; None when it has no more."""
+        if self._cursor < len(self._commands):
+            return self._commands[self._cursor].kind
+        return None
+
+    def awakeable(self) -> int:
+        """The number of the next awakeable; its wait key is the number's negative."""
+        number = self._next_awakeable
+        self._next_awakeable += 1
+        return number
+
+    def signal(self, name: str) -> WaitKey:
+        """The wait key of the next signal of this name: each is received once, in order."""
+        count = self._signals_awaited.get(name, 0) + 1
+        self._signals_awaited[name] = count
+        return (name, count)
+
     def arrived(self, entry: Entry) -> None:
         """A notification is committed: it may be revealed from now on."""
         self._arrived.append(entry)
@@ -138,32 +182,49 @@ class Machine:
         """Whether the completion of `cid` is in the journal, revealed or not."""
         return cid in self._arrived_cids
 
-    def reveal_any(self, cids: Sequence[int]) -> bool:
-        """Reveal notifications in order until one of `cids` is there; False: not yet."""
+    def reveal_any(self, keys: Sequence[WaitKey]) -> bool:
+        """Reveal notifications in order until one of `keys` is there; False: not yet.
+
+        Raises:
+            Cancelled: a cancellation came first. It is raised once; what follows is revealed later.
+        """
         completed = self.completed
-        for cid in cids:
-            if cid in completed:
+        for key in keys:
+            if key in completed:
                 return True
         while self._arrived:
-            entry = self._arrived.popleft()
-            assert entry.cid is not None
-            completed.setdefault(entry.cid, entry)
-            if entry.cid in cids:
+            if self._reveal_next() in keys:
                 return True
         return False
 
-    def reveal_all(self, cids: Sequence[int]) -> bool:
-        """Reveal notifications in order until all of `cids` are there; False: not yet."""
+    def reveal_all(self, keys: Sequence[WaitKey]) -> bool:
+        """Reveal notifications in order until all of `keys` are there; False: not yet.
+
+        Raises:
+            Cancelled: a cancellation came before the last of them.
+        """
         completed = self.completed
-        missing = {cid for cid in cids if cid not in completed}
+        missing = {key for key in keys if key not in completed}
         while missing:
             if not self._arrived:
                 return False
-            entry = self._arrived.popleft()
-            assert entry.cid is not None
-            completed.setdefault(entry.cid, entry)
-            missing.discard(entry.cid)
+            missing.discard(self._reveal_next())
         return True
+
+    def _reveal_next(self) -> WaitKey:
+        entry = self._arrived.popleft()
+        key: WaitKey
+        assert entry.cid is not None
+        if entry.kind != Kind.SIGNAL or entry.name is None:
+            if entry.cid == CANCEL:
+                raise Cancelled
+            key = entry.cid
+        else:
+            count = self._signals_revealed.get(entry.name, 0) + 1
+            self._signals_revealed[entry.name] = count
+            key = (entry.name, count)
+        self.completed.setdefault(key, entry)
+        return key
 
     def finish(self) -> None:
         """The handler ended.

@@ -8,9 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from howdah.store.units import NewInvocation, Unit
+from howdah.store.units import Delivery, Mail, NewInvocation, Unit
 
-_COLUMNS = {"u": 3, "x": 2, "j": 8, "m": 2, "w": 5, "n": 13, "t": 7, "d": 9, "s": 6, "f": 2}
+_COLUMNS = {
+    "u": 3,
+    "x": 2,
+    "j": 8,
+    "m": 2,
+    "w": 5,
+    "n": 13,
+    "t": 7,
+    "r": 9,
+    "d": 10,
+    "s": 7,
+    "f": 2,
+}
 """How many arrays each group of parameters has, in the order of the SQL signature."""
 
 
@@ -19,7 +31,7 @@ def _parameters(first: int, count: int) -> str:
 
 
 COMMIT_BATCH = (
-    f"select * from howdah_core.commit_batch({_parameters(1, 6 + sum(_COLUMNS.values()))})"
+    f"select * from howdah_core.commit_batch({_parameters(1, 8 + sum(_COLUMNS.values()))})"
 )
 APPEND_BATCH = f"select * from howdah_core.append_batch({_parameters(1, 12)})"
 
@@ -28,7 +40,7 @@ def is_append_only(units: Sequence[Unit]) -> bool:
     """Whether the units write journal entries and nothing else."""
     return not any(
         unit.final or unit.calls or unit.writes or unit.mail or unit.consumed or unit.tied
-        or unit.clears_all or unit.wants_clock
+        or unit.clears_all or unit.wants_clock or unit.asks
         for unit in units
     )  # fmt: skip
 
@@ -44,12 +56,16 @@ def append_arguments(units: Sequence[Unit]) -> list[Any]:
 
 
 def commit_arguments(
-    units: Sequence[Unit], accepts: Sequence[NewInvocation]
+    units: Sequence[Unit], accepts: Sequence[NewInvocation], deliveries: Sequence[Delivery]
 ) -> tuple[list[Any], list[NewInvocation]]:
-    """Arguments 7 and on of `commit_batch`, and the new invocations in the order of `n_*`."""
+    """Arguments 9 and on of `commit_batch`, and the new invocations in the order of `n_*`.
+
+    The deliveries are the first of `t_*`.
+    """
     rows: dict[str, list[tuple[Any, ...]]] = {group: [] for group in _COLUMNS}
     news: list[NewInvocation] = []
     positions: dict[int, int] = {}
+    rows["t"] = [_mail(0, delivery.mail) for delivery in deliveries]
     for position, unit in enumerate(units, 1):
         attempt = unit.attempt
         final = unit.final
@@ -68,10 +84,15 @@ def commit_arguments(
         for new in unit.calls:
             news.append(new)
             rows["n"].append(_new(position, new))
-        for mail in unit.mail:
-            rows["t"].append(
-                (position, mail.target, mail.kind, mail.cid, None, mail.value, mail.detail)
-            )
+        if unit.mail:
+            rows["t"] += [_mail(position, mail) for mail in unit.mail]
+        if unit.asks:
+            service, key = attempt.row.service_no, attempt.key
+            rows["r"] += [
+                (position, ask.kind, ask.cid, service, key, ask.name, ask.target, ask.value,
+                 ask.detail)
+                for ask in unit.asks
+            ]  # fmt: skip
         if unit.tied:
             positions[id(unit)] = position
         if final is not None:
@@ -90,6 +111,10 @@ def commit_arguments(
     for group, count in _COLUMNS.items():
         arguments += zip(*rows[group], strict=True) if rows[group] else [()] * count
     return arguments, news
+
+
+def _mail(position: int, mail: Mail) -> tuple[Any, ...]:
+    return (position, mail.target, mail.kind, mail.cid, mail.name, mail.value, mail.detail)
 
 
 def _new(position: int, new: NewInvocation) -> tuple[Any, ...]:
@@ -120,7 +145,9 @@ def _add_final(rows: dict[str, list[tuple[Any, ...]]], position: int, unit: Unit
         waits = None
         if final.wait_ids is not None:
             waits = "{" + ",".join(map(str, final.wait_ids)) + "}"
-        rows["s"].append((position, final.status, final.run_at, final.delay, waits, final.wait_all))
+        rows["s"].append((position, final.status, final.run_at, final.delay, waits, final.wait_all,
+             final.wait_note)
+        )  # fmt: skip
         return
     outcome = final.outcome
     assert outcome is not None
@@ -136,6 +163,7 @@ def _add_final(rows: dict[str, list[tuple[Any, ...]]], position: int, unit: Unit
             attempt.row.service_no,
             attempt.key if final.holds_key else None,
             final.retention,
+            final.journal_retention,
         )
     )
 

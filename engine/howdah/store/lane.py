@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -27,12 +27,14 @@ from howdah.store.batch import (
     is_append_only,
 )
 from howdah.store.database import DRIVER_ERRORS, connect, is_lost
-from howdah.store.units import NewInvocation, Record, Unit
+from howdah.store.units import Delivery, NewInvocation, Record, Unit
 
 if TYPE_CHECKING:
     from howdah.worker.attempt import Attempt
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 UNITS_MAX = 1000
 """Units in one batch at most."""
@@ -49,6 +51,9 @@ class LaneOwner(Protocol):
     gen: int
     deployment_no: int | None
     served: list[int]
+    pinned: list[int]
+    eager_bytes: int
+    residents: dict[UUID, Attempt]
 
     def begin(self, record: Record) -> None:
         """An invocation is granted to this worker: execute it. Its slot was reserved."""
@@ -62,6 +67,9 @@ class LaneOwner(Protocol):
     def on_ready(self, queues: set[int]) -> None:
         """Queues have ready work."""
 
+    def on_orders(self) -> None:
+        """An order waits to be carried out."""
+
     def on_mail(self, ids: list[tuple[UUID, int]]) -> None:
         """Invocations running on these workers have mail."""
 
@@ -71,7 +79,9 @@ class LaneOwner(Protocol):
     def on_sinks(self, ids: list[UUID]) -> None:
         """Others wait for the outcomes of these."""
 
-    async def recover(self, units: list[Unit], accepts: list[NewInvocation]) -> None:
+    async def recover(
+        self, units: list[Unit], accepts: list[NewInvocation], deliveries: list[Delivery]
+    ) -> None:
         """The reply to a batch was lost, or the worker is fenced: find out what holds."""
 
 
@@ -101,6 +111,7 @@ class Lane:
         self._commit: Any = None
         self._units: list[Unit] = []
         self._accepts: list[NewInvocation] = []
+        self._deliveries: list[Delivery] = []
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -122,6 +133,13 @@ class Lane:
             self._wanted.set()
         self._accepts.append(new)
 
+    def deliver(self, delivery: Delivery) -> None:
+        """Put mail from outside into the next batch."""
+        if not self._wanted.is_set():
+            self._oldest_at = monotonic()
+            self._wanted.set()
+        self._deliveries.append(delivery)
+
     def discard(self, attempt: Attempt) -> None:
         """Forget what an abandoned attempt still wanted to write."""
         self._units = [unit for unit in self._units if unit.attempt is not attempt]
@@ -133,7 +151,7 @@ class Lane:
 
     async def settled(self) -> None:
         """Wait until nothing is pending and nothing is on its way."""
-        while self._units or self._accepts or not self._idle.is_set():
+        while self._units or self._accepts or self._deliveries or not self._idle.is_set():
             await self._idle.wait()
             await asyncio.sleep(0)
 
@@ -162,15 +180,16 @@ class Lane:
             await self._wanted.wait()
             self._idle.clear()
             try:
-                units, accepts = self._take()
-                await self._commit_all(units, accepts)
+                await self._commit_all(*self._take())
             finally:
                 self._idle.set()
 
-    def _take(self) -> tuple[list[Unit], list[NewInvocation]]:
+    def _take(self) -> tuple[list[Unit], list[NewInvocation], list[Delivery]]:
         accepts, self._accepts = self._accepts[:UNITS_MAX], self._accepts[UNITS_MAX:]
+        deliveries, self._deliveries = self._deliveries[:UNITS_MAX], self._deliveries[UNITS_MAX:]
         units: list[Unit] = []
         size = sum(len(new.input) for new in accepts)
+        size += sum(len(delivery.mail.value or b"") for delivery in deliveries)
         waiting, self._units = self._units, []
         chosen: set[int] = set()
         for position, unit in enumerate(waiting):
@@ -192,49 +211,58 @@ class Lane:
                         size += len(entry.value)
         for unit in units:
             unit.attempt.unit = None
-        if not self._units and not self._accepts:
+        if not self._units and not self._accepts and not self._deliveries:
             self._wanted.clear()
         else:
             self._oldest_at = monotonic()
-        return units, accepts
+        return units, accepts, deliveries
 
-    async def _commit_all(self, units: list[Unit], accepts: list[NewInvocation]) -> None:
+    async def _commit_all(
+        self, units: list[Unit], accepts: list[NewInvocation], deliveries: list[Delivery]
+    ) -> None:
         block = any(unit.refusals >= REFUSALS_MAX for unit in units)
         if block:
             for group in _groups(units):
                 alone = len(group) == 1 and group[0].refusals >= REFUSALS_MAX
-                await self._commit_part(group, [], alone)
-            if accepts:
-                await self._commit_part([], accepts, False)
+                await self._commit_part(group, [], [], alone)
+            if accepts or deliveries:
+                await self._commit_part([], accepts, deliveries, False)
             return
-        await self._commit_part(units, accepts, False)
+        await self._commit_part(units, accepts, deliveries, False)
 
     async def _commit_part(
-        self, units: list[Unit], accepts: list[NewInvocation], block: bool
+        self,
+        units: list[Unit],
+        accepts: list[NewInvocation],
+        deliveries: list[Delivery],
+        block: bool,
     ) -> None:
         try:
-            await self._send(units, accepts, block)
+            await self._send(units, accepts, deliveries, block)
         except StoreUnavailable:
-            await self._owner.recover(units, accepts)
+            await self._owner.recover(units, accepts, deliveries)
         except (asyncpg.PostgresError, asyncpg.DataError, ValueError, OverflowError) as error:
             # Nothing of this batch was written. Halve it until the offender stands alone.
             groups = _groups(units)
-            if len(groups) + len(accepts) > 1:
-                middle, half = len(groups) // 2, len(accepts) // 2
-                if len(groups) <= 1:
-                    parts = [(groups, accepts[:half]), ([], accepts[half:])]
-                    if groups:
-                        parts = [(groups, []), ([], accepts)]
-                else:
-                    parts = [(groups[:middle], accepts[:half]), (groups[middle:], accepts[half:])]
-                for some, requests in parts:
-                    if some or requests:
-                        await self._commit_part([u for g in some for u in g], requests, block)
-            else:
-                await self._refused(units, accepts, error)
+            count = len(groups) + len(accepts) + len(deliveries)
+            if count == 1:
+                await self._refused(units, accepts, deliveries, error)
+                return
+            middle = count // 2
+            for first, last in ((0, middle), (middle, count)):
+                await self._commit_part(
+                    [unit for group in _part(groups, first, last, 0) for unit in group],
+                    _part(accepts, first, last, len(groups)),
+                    _part(deliveries, first, last, len(groups) + len(accepts)),
+                    block,
+                )
 
     async def _refused(
-        self, units: list[Unit], accepts: list[NewInvocation], error: Exception
+        self,
+        units: list[Unit],
+        accepts: list[NewInvocation],
+        deliveries: list[Delivery],
+        error: Exception,
     ) -> None:
         state = getattr(error, "sqlstate", None) or ""
         if state.startswith(("40", "53", "55", "57")):
@@ -243,6 +271,8 @@ class Lane:
                 self._again(unit)
             for new in accepts:
                 self.accept(new)
+            for delivery in deliveries:
+                self.deliver(delivery)
             return
         logger.error("a batch was refused for its data", extra={"error_code": state or "client"})
         for unit in units:
@@ -251,6 +281,9 @@ class Lane:
             self._owner.release_slots(int(new.is_granted))
             if new.accepted is not None and not new.accepted.done():
                 new.accepted.set_exception(error)
+        for delivery in deliveries:
+            if not delivery.accepted.done():
+                delivery.accepted.set_exception(error)
 
     def _again(self, unit: Unit) -> None:
         attempt = unit.attempt
@@ -264,11 +297,17 @@ class Lane:
         unit.is_queued = True
         self.queue(unit)
 
-    async def _send(self, units: list[Unit], accepts: list[NewInvocation], block: bool) -> None:
+    async def _send(
+        self,
+        units: list[Unit],
+        accepts: list[NewInvocation],
+        deliveries: list[Delivery],
+        block: bool,
+    ) -> None:
         owner = self._owner
         if self._connection is None:
             raise StoreUnavailable(doing="committing")
-        if not accepts and is_append_only(units):
+        if not accepts and not deliveries and is_append_only(units):
             rows = await self._call(
                 self._append, APPEND_BATCH, owner.worker_no, owner.gen, *append_arguments(units)
             )
@@ -284,12 +323,12 @@ class Lane:
                 unit.attempt.on_committed(unit, None)
             return
         clock = any(unit.wants_clock for unit in units)
-        arguments, news = commit_arguments(units, accepts)
+        arguments, news = commit_arguments(units, accepts, deliveries)
         rows = await self._call(
             self._commit, COMMIT_BATCH, owner.worker_no, owner.gen, owner.deployment_no,
-            owner.served, block, clock, *arguments,
+            owner.served, owner.pinned, owner.eager_bytes, block, clock, *arguments,
         )  # fmt: skip
-        self._apply(units, news, rows)
+        self._apply(units, news, deliveries, rows)
 
     async def _call(self, prepared: Any, statement: str, *arguments: Any) -> Sequence[Any]:
         if self._before_call is not None:
@@ -304,13 +343,22 @@ class Lane:
             self._before_call(statement)
         return rows
 
-    def _apply(self, units: list[Unit], news: list[NewInvocation], rows: Sequence[Any]) -> None:
+    def _apply(
+        self,
+        units: list[Unit],
+        news: list[NewInvocation],
+        deliveries: list[Delivery],
+        rows: Sequence[Any],
+    ) -> None:
         """Tell everybody what the batch did. Columns: see the comment on commit_batch."""
         owner = self._owner
         refused: dict[int, bytes] = {}
         granted: set[UUID] = set()
         handed: dict[UUID, Record] = {}
-        states: dict[UUID, dict[str, bytes]] = {}
+        states: dict[UUID, dict[str, bytes | None]] = {}
+        answers: list[Any] = []
+        deferred: set[int] = set()
+        has_orders = False
         existing: dict[UUID, UUID] = {}
         scheduled: dict[UUID, Any] = {}
         queues: set[int] = set()
@@ -343,6 +391,12 @@ class Lane:
             elif what == b"D":
                 existing[row[1]] = row[5]
                 sinks.append(row[5])
+            elif what == b"P":
+                answers.append(row)
+            elif what == b"Y":
+                deferred.add(row[2])
+            elif what == b"O":
+                has_orders = True
             elif what == b"E":
                 scheduled[row[1]] = row[7]
             elif what in (b"L", b"B"):
@@ -373,8 +427,17 @@ class Lane:
                 unit.refusals += 1
                 self._again(unit)
 
+        for row in answers:
+            attempt = owner.residents.get(row[1])
+            if attempt is not None and attempt.is_open:
+                attempt.consume(int(row[3]), row[8], row[2], row[4], row[6], None, None)
+        for position, delivery in enumerate(deliveries, 1):
+            if position in deferred:
+                self.deliver(delivery)
+            elif not delivery.accepted.done():
+                delivery.accepted.set_result(None)
         for id_, record in handed.items():
-            record.state = states.get(id_, {})
+            _add_state(record, states.get(id_))
             owner.begin(record)
         for new in news:
             if id(new) in held:
@@ -388,12 +451,14 @@ class Lane:
             owner.on_mail(mails)
         if sinks:
             owner.on_sinks(sinks)
+        if has_orders:
+            owner.on_orders()
 
     def _settle_new(
         self,
         new: NewInvocation,
         granted: set[UUID],
-        states: dict[UUID, dict[str, bytes]],
+        states: dict[UUID, dict[str, bytes | None]],
         queues: set[int],
     ) -> None:
         owner = self._owner
@@ -405,26 +470,28 @@ class Lane:
         if new.accepted is not None and not new.accepted.done():
             new.accepted.set_result(new)
         if runs_here:
-            owner.begin(
-                Record(
-                    new.id,
-                    new.handler.no,
-                    new.key,
-                    1,
-                    1,
-                    new.input,
-                    new.headers,
-                    new.parent_id,
-                    new.cid,
-                    owner.worker_no if new.waits else None,
-                    new.idempotency_key,
-                    states.get(new.id, {}),
-                )
-            )
+            record = Record(
+                new.id, new.handler.no, new.key, 1, 1, new.input, new.headers, new.parent_id,
+                new.cid, owner.worker_no if new.waits else None, new.idempotency_key or None,
+            )  # fmt: skip
+            _add_state(record, states.get(new.id))
+            owner.begin(record)
         elif is_new and new.delay is not None:
             owner.on_scheduled(new)
         elif is_new and not new.is_granted:
             queues.add(new.handler.service_no)
+
+
+def _add_state(record: Record, state: dict[str, bytes | None] | None) -> None:
+    """A key's state as it came; an entry without a value says that there is more."""
+    if state is not None:
+        record.state = {name: value for name, value in state.items() if value is not None}
+        record.is_partial = len(record.state) < len(state)
+
+
+def _part(items: Sequence[T], first: int, last: int, offset: int) -> list[T]:
+    """Those of the items numbered from `offset` on whose numbers are in [first, last)."""
+    return list(items[max(first - offset, 0) : max(last - offset, 0)])
 
 
 def _show_existing(units: list[Unit], existing: dict[UUID, UUID]) -> None:

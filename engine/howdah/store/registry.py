@@ -32,11 +32,12 @@ class HandlerRow:
     is_public: bool
     idempotency_retention: timedelta
     journal_retention: timedelta
+    workflow_retention: timedelta
 
     @property
     def is_exclusive(self) -> bool:
         """Whether it runs as its key's only writer."""
-        return self.kind == "exclusive"
+        return self.kind in ("exclusive", "workflow")
 
     def target(self, key: str | None) -> str:
         """`Service/handler` or `Service/key/handler`."""
@@ -105,4 +106,5 @@ def _handler(row: Any) -> HandlerRow:
         is_public=row["is_public"],
         idempotency_retention=row["idempotency_retention"],
         journal_retention=row["journal_retention"],
+        workflow_retention=row["workflow_retention"],
     )

@@ -43,7 +43,7 @@ def load(rows: Sequence[Any]) -> Loaded:
             record = Record(
                 row["id"], row["handler"], row["key"], row["epoch"], row["attempts"],
                 row["value"] or b"", row["detail"], row["parent_id"], row["parent_cid"],
-                row["origin"], row["idempotency_key"],
+                row["origin"], row["idempotency_key"], seed=row["ref"],
             )  # fmt: skip
             by_id[record.id] = record
             loaded.records.append(record)
@@ -57,7 +57,10 @@ def load(rows: Sequence[Any]) -> Loaded:
                 delay = msgspec.json.decode(entry.detail)["delay_ms"]
                 record.sleeps[entry.cid] = row[9] + timedelta(milliseconds=delay)
         elif what == b"V":
-            by_id[row[1]].state[row[5]] = row[6]
+            if row[6] is None:
+                by_id[row[1]].is_partial = True
+            else:
+                by_id[row[1]].state[row[5]] = row[6]
         elif what == b"X":
             loaded.lost.append(row[1])
         elif what == b"N":

@@ -57,6 +57,8 @@ class Record:
     origin: int | None
     idempotency_key: str | None
     state: dict[str, bytes] = field(default_factory=dict)
+    is_partial: bool = False
+    seed: UUID | None = None
     journal: list[Entry] = field(default_factory=list)
     sleeps: dict[int, datetime] = field(default_factory=dict)
 
@@ -84,13 +86,42 @@ class NewInvocation:
 
 @dataclass(slots=True)
 class Mail:
-    """A notification for an invocation that is not resident in this process."""
+    """A notification for an invocation that is not resident in this process, or a signal."""
 
     target: UUID
     kind: int
     cid: int
     value: bytes | None
     detail: str | None
+    name: str | None = None
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Mail from outside: an awakeable resolved over HTTP, a signal of an operator."""
+
+    mail: Mail
+    accepted: asyncio.Future[None]
+
+
+@dataclass(slots=True)
+class Ask:
+    """What a handler asks of the database; the answer is mail to itself (kind + 100).
+
+    Attributes:
+        kind: GET_LAZY_STATE, GET_LAZY_STATE_KEYS, GET_PROMISE, PEEK_PROMISE, COMPLETE_PROMISE,
+            ATTACH or GET_OUTPUT.
+        name: The state entry or the promise.
+        target: The invocation to attach to.
+        value, detail: What completes a promise.
+    """
+
+    kind: int
+    cid: int
+    name: str | None = None
+    target: UUID | None = None
+    value: bytes | None = None
+    detail: str | None = None
 
 
 @dataclass(slots=True)
@@ -100,12 +131,14 @@ class Final:
     letter: str
     outcome: Outcome | None = None
     retention: timedelta = timedelta(0)
+    journal_retention: timedelta = timedelta(0)
     holds_key: bool = False
     status: str = ""
     run_at: datetime | None = None
     delay: timedelta | None = None
     wait_ids: tuple[int, ...] | None = None
     wait_all: bool = False
+    wait_note: str | None = None
     failure: str | None = None
 
 
@@ -113,6 +146,7 @@ class Unit:
     """One invocation's slice of a batch."""
 
     __slots__ = (
+        "asks",
         "attempt",
         "calls",
         "clears_all",
@@ -135,6 +169,7 @@ class Unit:
         self.clears_all = False
         self.calls: list[NewInvocation] = []
         self.mail: list[Mail] = []
+        self.asks: list[Ask] = []
         self.tied: list[Unit] = []
         self.final: Final | None = None
         self.wants_clock = False
@@ -152,6 +187,7 @@ class Unit:
             self.writes.update(later.writes)
         self.calls += later.calls
         self.mail += later.mail
+        self.asks += later.asks
         for other in later.tied:
             other.tied = [self if unit is later else unit for unit in other.tied]
             self.tied.append(other)

@@ -19,6 +19,8 @@ from howdah.store.database import DRIVER_ERRORS, connect
 logger = logging.getLogger(__name__)
 
 WORK = "howdah_work"
+MAILS = "howdah_mail"
+ORDERS = "howdah_order"
 REGISTRY = "howdah_registry"
 GAP_SECONDS = 0.001
 """Between two notifications at least."""

@@ -21,6 +21,7 @@ import msgspec
 
 from howdah.errors import (
     AttemptAbandoned,
+    Cancelled,
     HowdahError,
     Interrupt,
     NonDeterminism,
@@ -31,12 +32,12 @@ from howdah.errors import (
 )
 from howdah.handler import Handler
 from howdah.ids import uuid7
-from howdah.machine.entries import Entry, Kind
-from howdah.machine.machine import Machine
-from howdah.retry import InvocationRetryPolicy, RetryPolicy, RunOptions, delay_after
+from howdah.machine.entries import CANCEL, Entry, Kind, signal_cid
+from howdah.machine.machine import Machine, WaitKey
+from howdah.retry import RunOptions, delay_after
 from howdah.serde import Serde
 from howdah.store.registry import HandlerRow
-from howdah.store.units import Final, Mail, NewInvocation, Outcome, Record, Unit
+from howdah.store.units import Ask, Final, Mail, NewInvocation, Outcome, Record, Unit
 
 if TYPE_CHECKING:
     from howdah.worker.engine import Engine
@@ -64,6 +65,7 @@ class Attempt:
     """One execution of an invocation in this process."""
 
     __slots__ = (
+        "_calls",
         "_consumed",
         "_finishing",
         "_fresh_sleeps",
@@ -74,11 +76,15 @@ class Attempt:
         "_uncommitted",
         "_waiter",
         "_waiting_for",
+        "_written",
         "engine",
         "epoch",
         "handler",
         "id",
+        "inactivity_seconds",
+        "is_partial",
         "key",
+        "last_tick",
         "machine",
         "record",
         "row",
@@ -100,12 +106,26 @@ class Attempt:
         self.handler = handler
         self.machine = Machine(f"{row.service}/{row.name}", record.journal)
         self.state = record.state
+        self.is_partial = record.is_partial
+        preloads = handler.options.preloads
+        if preloads is not True:
+            self.is_partial = True
+            self.state = {
+                name: record.state[name] for name in preloads or () if name in record.state
+            }
+        self.last_tick = engine.tick
+        inactivity = handler.options.inactivity_timeout
+        self.inactivity_seconds = (
+            engine.options.inactivity_timeout if inactivity is None else inactivity
+        ).total_seconds()
         self.sleeps = record.sleeps
         self.unit: Unit | None = None
         self.waiting_since = 0.0
         self._waiter: asyncio.Future[None] | None = None
-        self._waiting_for: tuple[tuple[int, ...], bool] = ((), False)
-        self._runs: set[asyncio.Task[None]] = set()
+        self._waiting_for: tuple[tuple[WaitKey, ...], bool] = ((), False)
+        self._runs: dict[asyncio.Task[None], int] = {}
+        self._calls: dict[int, tuple[UUID, int | None]] = {}
+        self._written: dict[str, bool] = {}
         self._timers: list[asyncio.TimerHandle] = []
         self._task: asyncio.Task[None] | None = None
         self._finishing: Unit | None = None
@@ -119,7 +139,7 @@ class Attempt:
     def begin(self) -> None:
         """Start executing the handler."""
         attempts = self.record.attempts
-        if attempts > 1 and attempts > (self._policy().max_attempts or attempts):
+        if attempts > 1 and attempts > (self.handler.retry_policy.max_attempts or attempts):
             self._give_up(
                 TerminalError(
                     f"the process ended during {self.record.attempts - 1} attempts in a row"
@@ -128,9 +148,6 @@ class Attempt:
             )
             return
         self._task = asyncio.get_running_loop().create_task(self._main())
-
-    def _policy(self) -> RetryPolicy:
-        return (self.handler.options.invocation_retry_policy or InvocationRetryPolicy()).resolve()
 
     async def _main(self) -> None:
         from howdah.worker.local import LocalContext
@@ -173,7 +190,7 @@ class Attempt:
         self._is_over = True
         if self.machine.closed is None:
             self.machine.closed = reason
-        for run in self._runs:
+        for run in list(self._runs):
             run.cancel()
         for timer in self._timers:
             timer.cancel()
@@ -214,8 +231,6 @@ class Attempt:
                 self.sleeps[entry.cid] = clock + delay
                 self._fresh_sleeps -= 1
                 self._start_timer(entry.cid, delay.total_seconds())
-        if unit.consumed:
-            self._consumed.difference_update(unit.consumed)
         final = unit.final
         if final is not None:
             self._finish(final)
@@ -271,10 +286,11 @@ class Attempt:
         value: bytes | None,
         detail: str | None,
         ref: UUID | None = None,
+        name: str | None = None,
     ) -> Unit:
         """Give a notification its place in the journal; it is revealed after its commit."""
         unit = self.pending()
-        unit.entries.append(self.machine.notification(kind, cid, value, detail, ref))
+        unit.entries.append(self.machine.notification(kind, cid, value, detail, ref, name))
         self._uncommitted += 1
         return unit
 
@@ -297,35 +313,38 @@ class Attempt:
         return False
 
     def consume(self, seq: int, kind: int, cid: int, value: bytes | None, detail: str | None,
-                ref: UUID | None) -> None:  # fmt: skip
+                ref: UUID | None, name: str | None) -> None:  # fmt: skip
         """Take a piece of mail into the journal; the mailbox row goes with the same commit."""
-        # The mailbox may have been read before the commit that took this piece out of it (here, or
-        # by the claim that resumed the invocation): then the journal has it already.
-        if seq in self._consumed or self.machine.has_arrived(cid):
+        # The mailbox may have been read before the commit that took this piece out of it: then the
+        # journal has it already. Signals may come more than once; their place in the mailbox tells.
+        if seq in self._consumed or (kind != Kind.SIGNAL and self.machine.has_arrived(cid)):
             return
         self._consumed.add(seq)
-        self.notify(kind, cid, value, detail, ref).consumed.append(seq)
+        self.notify(kind, cid, value, detail, ref, name).consumed.append(seq)
         self.flush()
 
     # Waiting.
 
-    def completion(self, cid: int) -> Entry | None:
+    def completion(self, key: WaitKey) -> Entry | None:
         """A revealed completion."""
-        return self.machine.completed.get(cid)
+        return self.machine.completed.get(key)
 
-    async def wait(self, cids: tuple[int, ...], wait_all: bool) -> None:
-        """Return when any (or all) completions are there; the handler's only way to pause."""
-        machine = self.machine
-        if machine.closed is not None:
-            raise machine.closed
-        if machine.reveal_all(cids) if wait_all else machine.reveal_any(cids):
+    async def wait(self, keys: tuple[WaitKey, ...], wait_all: bool) -> None:
+        """Return when any (or all) completions are there; the handler's only way to pause.
+
+        Raises:
+            Cancelled: a cancellation is in the journal before them.
+        """
+        if self.machine.closed is not None:
+            raise self.machine.closed
+        if self._reveal(keys, wait_all):
             return
         if self._waiter is not None:
             raise UsageError(
                 "two awaits at once on durable futures of one invocation",
                 hint="Use howdah.gather, select or wait_completed instead of asyncio's.",
             )
-        self._waiting_for = (cids, wait_all)
+        self._waiting_for = (keys, wait_all)
         self._waiter = asyncio.get_running_loop().create_future()
         self.waiting_since = monotonic()
         unit = self.unit
@@ -341,10 +360,47 @@ class Attempt:
         waiter = self._waiter
         if waiter is None or waiter.done():
             return
-        cids, wait_all = self._waiting_for
-        machine = self.machine
-        if machine.reveal_all(cids) if wait_all else machine.reveal_any(cids):
+        try:
+            if not self._reveal(*self._waiting_for):
+                return
+        except Cancelled as cancelled:
+            waiter.set_exception(cancelled)
+            return
+        except NonDeterminism as mismatch:
+            self._fail(mismatch)
+            return
+        if self.engine.always_replay:
+            self.release()
+        else:
+            self.last_tick = self.engine.tick
             waiter.set_result(None)
+
+    def _reveal(self, keys: tuple[WaitKey, ...], wait_all: bool) -> bool:
+        machine = self.machine
+        try:
+            return machine.reveal_all(keys) if wait_all else machine.reveal_any(keys)
+        except Cancelled:
+            self._pass_on_cancellation()
+            raise
+
+    def _pass_on_cancellation(self) -> None:
+        """The invocation is cancelled: so are the callees that it has no result of, and its steps.
+
+        Which callees these are follows from what was revealed, so a replay does the same.
+        """
+        completed = self.machine.completed
+        for cid, (callee, id_cid) in self._calls.items():
+            if cid in completed:
+                continue
+            if id_cid is None:
+                self.send_cancellation(callee)
+                continue
+            known = completed.get(id_cid)
+            if known is not None and known.ref is not None:
+                self.send_cancellation(known.ref)
+        for run, cid in list(self._runs.items()):
+            if not run.done():
+                run.cancel(f"cancelled: {cid}")
 
     @property
     def is_idle(self) -> bool:
@@ -359,30 +415,50 @@ class Attempt:
             and not self._is_over
         )
 
+    def abort_if_stuck(self, seconds: float) -> None:
+        """Fail an attempt whose handler neither waits for howdah, nor in a step, nor goes on."""
+        if self._waiter is not None or self._runs or self._finishing is not None or self._is_over:
+            return
+        abort = self.handler.options.abort_timeout
+        limit = self.engine.options.abort_timeout if abort is None else abort
+        if seconds > self.inactivity_seconds + limit.total_seconds():
+            self._fail(
+                RetryableError(
+                    f"the handler reached no verb of its context for {seconds:.0f} s; put slow "
+                    "work into ctx.run, or raise abort_timeout"
+                )
+            )
+
     def suspend(self) -> None:
         """Give the lease back until what it waits for is there."""
-        cids, wait_all = self._waiting_for
-        missing = tuple(cid for cid in cids if cid not in self.machine.completed)
-        run_at = min((self.sleeps[cid] for cid in missing if cid in self.sleeps), default=None)
+        keys, wait_all = self._waiting_for
+        missing = [key for key in keys if key not in self.machine.completed]
+        due = [self.sleeps[key] for key in missing if isinstance(key, int) and key in self.sleeps]
+        run_at = None
+        if due:
+            run_at = max(due) if wait_all and len(due) == len(missing) else min(due)
+        names = sorted({key[0] for key in missing if not isinstance(key, int)})
+        ids = {key if isinstance(key, int) else signal_cid(key[0]) for key in missing}
         unit = self.pending()
         unit.final = Final(
             "S",
             status="suspended",
             run_at=run_at,
-            wait_ids=missing,
+            wait_ids=tuple(ids),
             wait_all=wait_all,
+            wait_note=", ".join(f"signal {name}" for name in names) or None,
         )
         self._finishing = unit
         self.flush()
 
     def sleeps_longer_than(self, seconds: float, now: datetime) -> bool:
         """Whether it waits for timers alone, none of which is due within `seconds`."""
-        cids, _ = self._waiting_for
+        keys, _ = self._waiting_for
         limit = now + timedelta(seconds=seconds)
         return all(
-            cid in self.sleeps and self.sleeps[cid] > limit
-            for cid in cids
-            if cid not in self.machine.completed
+            isinstance(key, int) and key in self.sleeps and self.sleeps[key] > limit
+            for key in keys
+            if key not in self.machine.completed
         )
 
     def _start_timer(self, cid: int, seconds: float) -> None:
@@ -408,6 +484,7 @@ class Attempt:
     ) -> tuple[Entry, bool]:
         """The handler's next command; True: it is new and collected for the next commit."""
         machine = self.machine
+        self.last_tick = self.engine.tick
         entry = machine.command(kind, name, value, ref, detail, cids)
         if entry.idx <= machine.known:
             return entry, False
@@ -430,7 +507,7 @@ class Attempt:
             run = asyncio.get_running_loop().create_task(
                 self._run(cid, name, action, is_async, serde, options)
             )
-            self._runs.add(run)
+            self._runs[run] = cid
         return cid
 
     async def _run(
@@ -444,12 +521,14 @@ class Attempt:
     ) -> None:
         value: bytes | None = None
         detail: str | None = None
-        attempt, started = 0, monotonic()
+        attempt, started, pause = 0, monotonic(), 0.0
         policy = options.retry_policy()
         try:
             while True:
                 attempt += 1
                 try:
+                    if pause:
+                        await asyncio.sleep(pause)
                     if is_async:
                         result = await action()
                     else:
@@ -468,6 +547,12 @@ class Attempt:
                     break
                 except Interrupt:
                     return
+                except asyncio.CancelledError:
+                    if self._is_over or self.machine.closed is not None:
+                        raise
+                    # A step that its invocation's cancellation ended is not executed again.
+                    detail = failure_detail(409, f"step {name!r} was cancelled", None)
+                    break
                 except Exception as error:
                     if policy is None:
                         self._fail(error, name)
@@ -477,11 +562,11 @@ class Attempt:
                     if delay is None:
                         detail = failure_detail(500, f"step {name!r} failed: {error}", None)
                         break
-                    await asyncio.sleep(delay.total_seconds())
+                    pause = delay.total_seconds()
         finally:
             run = asyncio.current_task()
             if run is not None:
-                self._runs.discard(run)
+                self._runs.pop(run, None)
         if self.is_open:
             self.notify(Kind.RUN_COMPLETED, cid, value, detail)
             self.flush()
@@ -520,6 +605,9 @@ class Attempt:
     ) -> Entry:
         """Record a call or send together with its callee. Returns the command."""
         facts: dict[str, Any] = {}
+        if row.kind == "workflow":
+            # The key itself is the run's identity.
+            idempotency_key = ""
         if delay is not None:
             facts["delay_ms"] = -(-delay // timedelta(milliseconds=1))
         if idempotency_key is not None:
@@ -559,7 +647,94 @@ class Attempt:
                 id_cid = entry.cid if is_send else entry.cid + 1
                 self.notify(Kind.INVOCATION_ID, id_cid, None, None, callee)
             self.flush()
+        if not is_send:
+            assert entry.cid is not None
+            assert entry.ref is not None
+            self._calls[entry.cid] = (
+                entry.ref, None if idempotency_key is None else entry.cid + 1
+            )  # fmt: skip
         return entry
+
+    def ask(
+        self,
+        kind: int,
+        name: str | None = None,
+        target: UUID | None = None,
+        value: bytes | None = None,
+        detail: str | None = None,
+    ) -> int:
+        """Ask the database for something; the answer is a completion. Returns the cid.
+
+        Command and answer (or the order that brings it later) are one commit, so a replay without
+        an answer has nothing to repeat.
+        """
+        label = name if target is None else str(target)
+        entry, is_new = self.command(kind, label, value, None, detail, 1)
+        assert entry.cid is not None
+        if is_new:
+            self.pending().asks.append(Ask(kind, entry.cid, name, target, value, detail))
+            self.flush()
+        return entry.cid
+
+    def send_signal(
+        self,
+        kind: int,
+        label: str | None,
+        target: UUID,
+        cid: int,
+        name: str | None,
+        value: bytes | None,
+        failure: str | None,
+    ) -> None:
+        """Record a signal for another invocation, and send it with the same commit."""
+        _, is_new = self.command(kind, label, value, target, failure)
+        if is_new:
+            self.pending().mail.append(Mail(target, Kind.SIGNAL, cid, value, failure, name))
+            self.flush()
+
+    def send_cancellation(self, target: UUID) -> None:
+        """Ask another invocation to stop."""
+        self.send_signal(Kind.SEND_SIGNAL, "cancel", target, CANCEL, None, None, None)
+
+    def read_state(self, name: str) -> tuple[Entry | None, int]:
+        """Read a state entry: the recorded command, or the cid of an answer to wait for.
+
+        What came with the lease is there at once; of a large state the rest is asked for. A replay
+        does what the journal says was done.
+        """
+        is_asked = self.machine.next_kind() == Kind.GET_LAZY_STATE or (
+            self.machine.next_kind() is None
+            and self.is_partial
+            and name not in self.state
+            and name not in self._written
+        )
+        if is_asked:
+            return None, self.ask(Kind.GET_LAZY_STATE, name)
+        entry, _ = self.command(Kind.GET_STATE, name, self.state.get(name))
+        return entry, 0
+
+    def read_state_keys(self) -> tuple[Entry, int]:
+        """Read the names of all state entries: the command, and the cid of an answer or 0.
+
+        What this attempt wrote may not be in the answer yet: the command says it.
+        """
+        is_asked = self.machine.next_kind() == Kind.GET_LAZY_STATE_KEYS or (
+            self.machine.next_kind() is None and self.is_partial
+        )
+        if not is_asked:
+            names = msgspec.json.encode(sorted(self.state))
+            return self.command(Kind.GET_STATE_KEYS, None, names)[0], 0
+        written = {
+            "set": sorted(name for name, is_set in self._written.items() if is_set),
+            "cleared": sorted(name for name, is_set in self._written.items() if not is_set),
+        }
+        detail = msgspec.json.encode(written).decode()
+        entry, is_new = self.command(Kind.GET_LAZY_STATE_KEYS, None, None, None, detail, 1)
+        assert entry.cid is not None
+        if is_new:
+            self.pending().asks.append(Ask(Kind.GET_LAZY_STATE_KEYS, entry.cid))
+            self.flush()
+        return entry, entry.cid
 
     def write_state(self, name: str, value: bytes | None) -> None:
         """Set (or, with None, clear) a state entry."""
@@ -571,6 +746,7 @@ class Attempt:
                 self.state.pop(name, None)
             else:
                 self.state[name] = value
+            self._written[name] = value is not None
 
     def clear_all_state(self) -> None:
         """Clear every state entry of the key."""
@@ -580,6 +756,7 @@ class Attempt:
             unit.clears_all = True
             unit.writes.clear()
             self.state.clear()
+            self.is_partial = False
 
     # Ending.
 
@@ -613,8 +790,15 @@ class Attempt:
 
     def _complete(self, unit: Unit, outcome: Outcome) -> None:
         record, row = self.record, self.row
-        retention = row.idempotency_retention if record.idempotency_key else row.journal_retention
-        unit.final = Final("D", outcome=outcome, retention=retention, holds_key=row.is_exclusive)
+        retention = row.journal_retention
+        if row.kind == "workflow":
+            retention = row.workflow_retention
+        elif record.idempotency_key:
+            retention = row.idempotency_retention
+        unit.final = Final(
+            "D", outcome=outcome, retention=retention, journal_retention=row.journal_retention,
+            holds_key=row.is_exclusive,
+        )  # fmt: skip
         self._finishing = unit
         if record.parent_cid is not None and record.parent_id is not None:
             parent = self.engine.residents.get(record.parent_id)
@@ -630,6 +814,11 @@ class Attempt:
             else:
                 unit.mail.append(_completion_mail(record.parent_id, record.parent_cid, outcome))
         self.flush()
+
+    def fail(self, error: BaseException) -> BaseException:
+        """End this attempt for a retry by policy; returns what the handler's verb must raise."""
+        self._fail(error)
+        return self.machine.closed or Suspended()
 
     def _fail(self, error: BaseException, step: str | None = None) -> None:
         """The attempt failed: retry by policy, or pause, or end the invocation."""
@@ -663,7 +852,9 @@ class Attempt:
         if isinstance(error, RetryableError) and error.retry_after is not None:
             delay = error.retry_after
         else:
-            delay = delay_after(self._policy(), self.record.attempts, self.engine.jitter())
+            delay = delay_after(
+                self.handler.retry_policy, self.record.attempts, self.engine.jitter()
+            )
         if delay is None:
             self._give_up(error, text)
             return
@@ -679,7 +870,7 @@ class Attempt:
             failure = failure_detail(500, str(error), None)
         self._stop_code()
         unit = self.pending()
-        if self._policy().on_max_attempts == "kill":
+        if self.handler.retry_policy.on_max_attempts == "kill":
             message = f"{type(error).__name__}: {error}".replace("\x00", "\ufffd")
             outcome = Outcome(self.id, "killed", b"", 500, message, None, None, self.row.no)
             self._complete(unit, outcome)
@@ -703,7 +894,7 @@ class Attempt:
     def _stop_code(self) -> None:
         """Stop the handler's code now, though the end is not on disk yet."""
         self.machine.closed = self.machine.closed or Suspended()
-        for run in self._runs:
+        for run in list(self._runs):
             if run is not asyncio.current_task():
                 run.cancel()
         waiter = self._waiter
@@ -741,7 +932,9 @@ def _completion_mail(target: UUID, cid: int, outcome: Outcome) -> Mail:
 def _only_runs(unit: Unit) -> bool:
     """Whether a unit holds nothing but steps that are being executed: it can wait for them."""
     return (
-        not (unit.calls or unit.writes or unit.clears_all or unit.mail or unit.consumed)
+        not (
+            unit.calls or unit.writes or unit.clears_all or unit.mail or unit.consumed or unit.asks
+        )
         and unit.final is None
         and all(entry.kind == Kind.RUN for entry in unit.entries)
     )

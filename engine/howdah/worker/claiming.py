@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CLAIM = "select * from howdah_core.claim($1, $2, $3, $4, $5)"
+CLAIM = "select * from howdah_core.claim($1, $2, $3, $4, $5, $6, $7)"
 RETRY_SECONDS = 0.1
 """Pause after a claim that found no room, or that was refused."""
 
@@ -38,7 +38,7 @@ class Claiming:
     async def run_once(self) -> float:
         """Claim once; returns the seconds to the next claim."""
         engine = self._engine
-        if engine.is_draining or engine.recovery.is_running or not engine.served:
+        if engine.is_draining or engine.recovery.is_running or not engine.queues:
             return self.poll.interval_seconds
         free = engine.free_slots()
         if free <= 0:
@@ -49,8 +49,9 @@ class Claiming:
             gen, worker_no = engine.gen, engine.worker_no
             try:
                 rows = await engine.database.fetch(
-                    CLAIM, worker_no, gen, engine.deployment_no, engine.served, limit
-                )
+                    CLAIM, worker_no, gen, engine.deployment_no, engine.queues,
+                    engine.queues_pinned, engine.eager_bytes, limit,
+                )  # fmt: skip
             except StoreUnavailable:
                 engine.recovery.on_doubt()
                 raise
@@ -88,4 +89,5 @@ class Claiming:
         if final.run_at is not None:
             self.poll.wake_in((final.run_at - self._engine.database_now()).total_seconds())
         if final.status == "ready":
-            self._engine.hints.tell_work(attempt.row.service_no)
+            engine = self._engine
+            engine.on_ready({engine.pinned_queue(attempt.row.service_no)})

@@ -34,12 +34,19 @@ class Delivering:
             self._engine.on_ready({row[1] for row in rows})
 
     async def read_mail(self, ids: list[UUID]) -> None:
-        """Hand the mail of invocations that are resident here to their attempts."""
-        rows = await self._engine.database.fetch(READ_MAIL, ids)
-        for row in rows:
-            attempt = self._engine.residents.get(row[0])
-            if attempt is not None and attempt.is_open:
-                attempt.consume(row[1], row[2], row[3], row[5], row[7], row[6])
+        """Hand the mail of invocations that are resident here to their attempts.
+
+        Only to attempts that were there before the mailbox was read: what a later one found there
+        when it began is in its journal.
+        """
+        residents = self._engine.residents
+        before = {id_: residents[id_] for id_ in ids if id_ in residents}
+        if not before:
+            return
+        for row in await self._engine.database.fetch(READ_MAIL, list(before)):
+            attempt = before[row[0]]
+            if residents.get(row[0]) is attempt and attempt.is_open:
+                attempt.consume(row[1], row[2], row[3], row[5], row[7], row[6], row[4])
 
     def on_sinks(self, ids: list[UUID]) -> None:
         """Others wait for these outcomes."""

@@ -31,13 +31,14 @@ from howdah.errors import StoreUnavailable
 from howdah.handler import Handler
 from howdah.ids import uuid7
 from howdah.options import Options
-from howdah.service import Service, VirtualObject, code_digest, describe
+from howdah.service import AnyService, code_digest, describe
 from howdah.store.database import Database
 from howdah.store.lane import Lane
 from howdah.store.registry import HandlerRow, Registry
-from howdah.store.units import NewInvocation, Outcome, Record
+from howdah.store.units import Delivery, Mail, NewInvocation, Outcome, Record
 from howdah.worker.attempt import Attempt
 from howdah.worker.claiming import Claiming
+from howdah.worker.cleaning import Cleaning
 from howdah.worker.clients import Clients
 from howdah.worker.delivering import Delivering
 from howdah.worker.draining import Draining
@@ -46,6 +47,8 @@ from howdah.worker.heartbeat import Heartbeat
 from howdah.worker.hints import Hints
 from howdah.worker.loops import Loops
 from howdah.worker.observing import OBSERVE_SECONDS, Observing
+from howdah.worker.operating import Operating
+from howdah.worker.patching import patch_handler
 from howdah.worker.promoting import Promoting
 from howdah.worker.recovery import Recovery
 from howdah.worker.suspending import TICK_SECONDS, Suspending
@@ -53,10 +56,14 @@ from howdah.worker.sweeping import SWEEP_SECONDS, Sweeping
 
 logger = logging.getLogger(__name__)
 
-REGISTER_DEPLOYMENT = "select howdah_core.register_deployment($1, $2)"
+REGISTER_DEPLOYMENT = "select howdah_core.register_deployment($1, $2, $3)"
+SERVING = "select * from howdah_core.serving($1)"
+STRANDED = "select * from howdah_core.stranded()"
 REGISTER_WORKER = "select howdah_core.register_worker($1, $2, $3, $4, $5, $6, $7)"
 UNREGISTER_WORKER = "select howdah_core.unregister_worker($1)"
 
+REGISTRY_SECONDS = 10.0
+"""How often services and versions are read again, should a hint be lost."""
 LAG_SECONDS_MAX = 0.02
 """Grants stop while the lane is later than this: the queue is fairer."""
 THREADS_MAX = 32
@@ -93,10 +100,14 @@ class Engine:
         *,
         dsn: str,
         options: Options,
-        services: Sequence[Service | VirtualObject],
+        services: Sequence[AnyService],
         before_call: Callable[[str], None] | None = None,
+        always_replay: bool = False,
+        is_breaking: bool = False,
     ) -> None:
         self.options = options
+        self.always_replay = always_replay
+        self._is_breaking = is_breaking
         self.dsn = dsn
         self._services = list(services)
         self.is_worker = "worker" in options.roles and bool(services)
@@ -107,8 +118,20 @@ class Engine:
         self.gen = 1
         self.deployment_no: int | None = None
         self.served: list[int] = []
+        """Services whose new invocations this process may begin; a later version may take them."""
+        self.pinned: list[int] = []
+        """For each of `served`, the queue of what this deployment has begun."""
+        self.queues: list[int] = []
+        """What is claimed from: `served`, and all queues of what this deployment has begun."""
+        self.queues_pinned: list[int] = []
+        """For each of `queues`, where it goes once this deployment has begun it."""
+        self.eager_bytes = options.state_eager_bytes_max
+        self.tick: int = 0
+        """Counts ticks of the suspending loop: a clock that costs nothing to read."""
         self.handlers: dict[int, Handler[Any, Any]] = {}
         self.residents: dict[UUID, Attempt] = {}
+        self._grantable: frozenset[int] = frozenset()
+        self._pinned_queues: dict[int, int] = {}
         self._reserved = 0
         self.is_up = False
         self.is_draining = False
@@ -129,6 +152,8 @@ class Engine:
         self.suspending = Suspending(self)
         self.recovery = Recovery(self)
         self.draining = Draining(self)
+        self.operating = Operating(self)
+        self.cleaning = Cleaning(self)
 
         # What others call on the engine goes straight to the part that does it.
         self.drain = self.draining.drain
@@ -140,11 +165,12 @@ class Engine:
         self.on_wake = self.delivering.on_wake
         self.on_sinks = self.delivering.on_sinks
         self.recover = self.recovery.recover
+        self.on_orders = self.operating.on_orders
+        self.operate = self.operating.operate
+        self.restart_as_new = self.operating.restart_as_new
 
     @classmethod
-    def create(
-        cls, *, dsn: str, options: Options, services: Sequence[Service | VirtualObject]
-    ) -> Engine:
+    def create(cls, *, dsn: str, options: Options, services: Sequence[AnyService]) -> Engine:
         """An engine for one process; nothing is connected yet."""
         return cls(dsn=dsn, options=options, services=services)
 
@@ -161,10 +187,13 @@ class Engine:
         if self.is_worker:
             name = self.options.deployment or code_digest(self._services)
             described = msgspec.json.encode(describe(self._services, self.options)).decode()
-            rows = await self.database.fetch(REGISTER_DEPLOYMENT, name, described)
+            rows = await self.database.fetch(
+                REGISTER_DEPLOYMENT, name, described, self._is_breaking
+            )
             self.deployment_no = rows[0][0]
-        await self._reload_registry()
         await self.register()
+        await self._reload_registry()
+        await self._warn_of_stranded()
         await self.lane.connect()
         loop = asyncio.get_running_loop()
 
@@ -185,6 +214,8 @@ class Engine:
         self.loops.every(SWEEP_SECONDS, self.sweeping.run_once)
         self.loops.every(TICK_SECONDS, self.suspending.run_once)
         self.loops.every(OBSERVE_SECONDS, self.observing.run_once)
+        self.loops.every(self.options.cleanup_interval.total_seconds(), self.cleaning.run_once)
+        self.loops.every(REGISTRY_SECONDS, self._reload_registry)
         self.loops.start(self.promoting.poll.run(self.promoting.run_once))
         if self.is_worker:
             self.loops.start(self.claiming.poll.run(self.claiming.run_once))
@@ -257,11 +288,11 @@ class Engine:
             id=uuid7(),
             handler=handler,
             key=submission.key,
-            is_exclusive=handler.kind == "exclusive",
+            is_exclusive=handler.is_exclusive,
             cid=None,
             input=submission.body,
             headers=msgspec.json.encode(headers).decode() if headers else None,
-            idempotency_key=submission.idempotency_key,
+            idempotency_key="" if handler.kind == "workflow" else submission.idempotency_key,
             delay=submission.delay,
             is_granted=submission.delay is None and self.reserve_slot(handler),
             waits=submission.wait,
@@ -282,6 +313,21 @@ class Engine:
         self.clients.forget(new.id, outcome)
         return Accepted(new.existing, False, None, self.attach(new.existing))
 
+    async def deliver(self, mail: Mail) -> None:
+        """Send mail from outside, such as the value of an awakeable.
+
+        Durability: it is on disk when this returns, unless the invocation is not there (any more):
+        then it is dropped.
+
+        Raises:
+            StoreUnavailable: the database is away; it may or may not have been sent.
+        """
+        if not self.is_up or self.is_draining:
+            raise StoreUnavailable(doing="delivering a signal")
+        accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.lane.deliver(Delivery(mail, accepted))
+        await accepted
+
     def on_scheduled(self, new: NewInvocation) -> None:
         """A delayed send is on disk."""
         assert new.delay is not None
@@ -293,7 +339,7 @@ class Engine:
     def reserve_slot(self, row: HandlerRow) -> bool:
         """Reserve room for a grant: only while nobody who came earlier waits in the queue."""
         if (
-            row.no not in self.handlers
+            row.no not in self._grantable
             or self.is_draining
             or self.claiming.has_backlog
             or not self.is_up
@@ -341,6 +387,10 @@ class Engine:
         for attempt in list(self.residents.values()):
             attempt.abandon()
 
+    def pinned_queue(self, service_no: int) -> int:
+        """The queue of what this deployment has begun of a service."""
+        return self._pinned_queues.get(service_no, service_no)
+
     # What attempts ask for.
 
     async def in_thread(self, action: Callable[[], Any]) -> Any:
@@ -369,15 +419,42 @@ class Engine:
     async def _reload_registry(self) -> None:
         await self.registry.refresh(force=True)
         handlers: dict[int, Handler[Any, Any]] = {}
-        served: list[int] = []
+        queues: dict[int, int] = {}
+        served: dict[int, int] = {}
+        grantable: set[int] = set()
+        serving = {}
+        if self.deployment_no is not None:
+            rows = await self.database.fetch(SERVING, self.deployment_no)
+            serving = {row[0]: (row[1], row[2]) for row in rows}
         for service in self._services if self.is_worker else []:
             row = self.registry.service(service.name)
-            if row is None:
+            if row is None or row.no not in serving:
                 continue
-            served.append(row.no)
-            for name, handler in service.handlers.items():
-                if name in row.handlers:
-                    handlers[row.handlers[name].no] = handler
+            pinned, is_latest = serving[row.no]
+            own = {
+                row.handlers[name].no: handler
+                for name, handler in (*service.handlers.items(), *patch_handler(service))
+                if name in row.handlers
+            }
+            handlers.update(own)
+            queues[pinned] = pinned
+            if is_latest:
+                served[row.no] = queues[row.no] = pinned
+                grantable.update(own)
         self.handlers = handlers
+        self._pinned_queues = {service_no: pinned for service_no, (pinned, _) in serving.items()}
         if not self.is_draining:
-            self.served = served
+            self._grantable = frozenset(grantable)
+            if set(served).difference(self.served):
+                self.claiming.poll.now.set()
+            self.served, self.pinned = list(served), list(served.values())
+            self.queues, self.queues_pinned = list(queues), list(queues.values())
+
+    async def _warn_of_stranded(self) -> None:
+        """Say which invocations nobody will go on with, and what to do about it."""
+        for deployment, count in await self.database.fetch(STRANDED):
+            logger.warning(
+                "invocations wait for a version that no worker serves; start it, or move them: "
+                "howdah invocations resume --deployment latest",
+                extra={"deployment": deployment, "count": count},
+            )

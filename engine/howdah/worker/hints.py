@@ -1,8 +1,9 @@
 """The words that processes say to each other, so that nobody waits for the next poll.
 
-A queue's number on the channel of work, any word on the channel of services, and on a process's
-own channel `m:<id>` (a running invocation has mail) and `c:<id>` (an invocation completed). A lost
-word costs time only: polls and the sweep find the same in the tables.
+A queue's number on the channel of work, any word on those of services and of orders, an id on that
+of mail that somebody sent by SQL, and on a process's own channel `m:<id>` (a running invocation has
+mail), `c:<id>` (an invocation completed) and `k:<id>` (a lease was taken away). A lost word costs
+time only: polls and the sweep find the same in the tables.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from howdah.store.wakeups import REGISTRY, WORK, Listener, Notifier, channel_of
+from howdah.store.wakeups import MAILS, ORDERS, REGISTRY, WORK, Listener, Notifier, channel_of
 
 if TYPE_CHECKING:
     from howdah.worker.engine import Engine
 
 MAIL = "m:"
 COMPLETED = "c:"
+TAKEN = "k:"
 
 
 class Hints:
@@ -32,7 +34,7 @@ class Hints:
     def on_ready(self, queues: set[int]) -> None:
         """Queues have ready work: take it, or tell others."""
         engine = self._engine
-        if engine.is_worker and any(queue in engine.served for queue in queues):
+        if engine.is_worker and any(queue in engine.queues for queue in queues):
             engine.claiming.poll.now.set()
         for queue in queues:
             self.notifier.add(WORK, str(queue))
@@ -51,6 +53,10 @@ class Hints:
         """Others may take work of this queue."""
         self.notifier.add(WORK, str(queue))
 
+    def tell_taken(self, worker_no: int, id_: UUID) -> None:
+        """That process executes an invocation that is not its own any more."""
+        self.notifier.add(channel_of(worker_no), f"{TAKEN}{id_}")
+
     def tell_completed(self, worker_no: int, id_: UUID) -> None:
         """A client of that process may wait for this outcome."""
         self.notifier.add(channel_of(worker_no), f"{COMPLETED}{id_}")
@@ -58,15 +64,21 @@ class Hints:
     # In.
 
     def _channels(self) -> list[str]:
-        return [WORK, REGISTRY, channel_of(self._engine.worker_no)]
+        return [WORK, REGISTRY, MAILS, ORDERS, channel_of(self._engine.worker_no)]
 
     def _on_words(self, channel: str, words: list[str]) -> None:
         engine = self._engine
         if channel == WORK:
-            if any(int(word) in engine.served for word in words if word.isdigit()):
+            if any(int(word) in engine.queues for word in words if word.isdigit()):
                 engine.claiming.poll.now.set()
         elif channel == REGISTRY:
             engine.refresh_registry()
+        elif channel == ORDERS:
+            engine.on_orders()
+        elif channel == MAILS:
+            ids = [UUID(word) for word in words]
+            engine.loops.later(engine.delivering.read_mail(ids))
+            engine.on_wake(ids)
         else:
             mail = [UUID(word[2:]) for word in words if word.startswith(MAIL)]
             completed = [UUID(word[2:]) for word in words if word.startswith(COMPLETED)]
@@ -74,6 +86,9 @@ class Hints:
                 engine.loops.later(engine.delivering.read_mail(mail))
             if completed:
                 engine.clients.on_completed(completed)
+            for word in words:
+                if word.startswith(TAKEN):
+                    engine.operating.on_taken(UUID(word[2:]))
 
     def _on_gap(self) -> None:
         self._engine.claiming.poll.now.set()

@@ -14,40 +14,76 @@ from uuid import UUID
 
 import msgspec
 
-from howdah.context import ObjectContext, Request
-from howdah.errors import OutOfBounds, RetryableError, TerminalError, UsageError, WrongContext
+from howdah.context import DurablePromise, Request, WorkflowContext
+from howdah.errors import OutOfBounds, TerminalError, UnknownTarget, UsageError, WrongContext
 from howdah.futures import DurableCallFuture, DurableFuture, SendHandle
 from howdah.handler import handler_of
 from howdah.hints import result_hint_of
-from howdah.machine.entries import Entry, Kind
+from howdah.ids import awakeable_id, parse_awakeable_id, parse_id
+from howdah.machine.entries import Entry, Kind, signal_cid
+from howdah.machine.machine import WaitKey
 from howdah.retry import RunOptions
-from howdah.serde import DefaultSerde, Serde, serde_for
-from howdah.worker.attempt import Attempt, error_of
+from howdah.serde import BytesSerde, DefaultSerde, Serde, serde_for
+from howdah.store.registry import HandlerRow
+from howdah.worker.attempt import Attempt, error_of, failure_detail
 
 T = TypeVar("T")
 
 _NAME_BYTES_MAX = 1024
 """Bytes of a key, a state name or an idempotency key at most."""
 _FLOAT = serde_for(float)
+_BYTES = BytesSerde()
 
 
 class _Future(DurableFuture[T]):
     __slots__ = ("_serde",)
 
-    def __init__(self, attempt: Attempt, cid: int, serde: Serde[T] | None) -> None:
-        super().__init__(attempt, cid)
+    def __init__(self, attempt: Attempt, key: WaitKey, serde: Serde[T] | None) -> None:
+        super().__init__(attempt, key)
         self._serde = serde
 
     def _decode(self, entry: Entry) -> T:
         return cast("T", _value(entry, self._serde))
 
 
+class _OptionalFuture(DurableFuture[T | None]):
+    """A value that may not be there: a null one is None, whatever its type."""
+
+    __slots__ = ("_serde",)
+
+    def __init__(self, attempt: Attempt, key: WaitKey, serde: Serde[T]) -> None:
+        super().__init__(attempt, key)
+        self._serde = serde
+
+    def _decode(self, entry: Entry) -> T | None:
+        if entry.value is None and entry.detail is None:
+            return None
+        return cast("T", _value(entry, self._serde))
+
+
+class _NamesFuture(DurableFuture[list[str]]):
+    """The names of a large state: what the database had, and what the command says was written."""
+
+    __slots__ = ("_command",)
+
+    def __init__(self, attempt: Attempt, command: Entry) -> None:
+        assert command.cid is not None
+        super().__init__(attempt, command.cid)
+        self._command = command
+
+    def _decode(self, entry: Entry) -> list[str]:
+        written = msgspec.json.decode(self._command.detail or "{}")
+        names = set(msgspec.json.decode(entry.value or b"[]")) | set(written["set"])
+        return sorted(names.difference(written["cleared"]))
+
+
 class _CallFuture(DurableCallFuture[T]):
-    __slots__ = ("_callee", "_id_cid", "_serde")
+    __slots__ = ("_attempt", "_callee", "_id_cid", "_serde")
 
     def __init__(self, attempt: Attempt, entry: Entry, serde: Serde[T], id_cid: int | None) -> None:
         assert entry.cid is not None
         super().__init__(attempt, entry.cid)
+        self._attempt = attempt
         self._serde = serde
         self._callee = entry.ref
         self._id_cid = id_cid
@@ -56,7 +92,10 @@ class _CallFuture(DurableCallFuture[T]):
         return cast("T", _value(entry, self._serde))
 
     async def invocation_id(self) -> str:
-        return await _id_of(self._waiter, self._callee, self._id_cid)
+        return await _id_of(self._attempt, self._callee, self._id_cid)
+
+    async def cancel_invocation(self) -> None:
+        self._attempt.send_cancellation(UUID(await self.invocation_id()))
 
 
 class _Sent(SendHandle):
@@ -69,6 +108,37 @@ class _Sent(SendHandle):
 
     async def invocation_id(self) -> str:
         return await _id_of(self._attempt, self._callee, self._id_cid)
+
+    async def cancel_invocation(self) -> None:
+        self._attempt.send_cancellation(UUID(await self.invocation_id()))
+
+
+class _Promise(DurablePromise[T]):
+    __slots__ = ("_attempt", "_name", "_serde")
+
+    def __init__(self, attempt: Attempt, name: str, serde: Serde[T]) -> None:
+        self._attempt = attempt
+        self._name = name
+        self._serde = serde
+
+    def value(self) -> DurableFuture[T]:
+        attempt = self._attempt
+        return _Future(attempt, attempt.ask(Kind.GET_PROMISE, self._name), self._serde)
+
+    def peek(self) -> DurableFuture[T | None]:
+        attempt = self._attempt
+        return _OptionalFuture(attempt, attempt.ask(Kind.PEEK_PROMISE, self._name), self._serde)
+
+    def resolve(self, value: T) -> DurableFuture[None]:
+        return self._complete(self._serde.serialize(value), None)
+
+    def reject(self, message: str, code: int = 500) -> DurableFuture[None]:
+        return self._complete(None, failure_detail(code, message, None))
+
+    def _complete(self, value: bytes | None, detail: str | None) -> DurableFuture[None]:
+        attempt = self._attempt
+        cid = attempt.ask(Kind.COMPLETE_PROMISE, self._name, value=value, detail=detail)
+        return _Future(attempt, cid, None)
 
 
 class _Ready(Generic[T]):
@@ -118,7 +188,7 @@ def _checked(what: str, text: Any) -> str:
     return text
 
 
-class LocalContext(ObjectContext):
+class LocalContext(WorkflowContext):
     """Every verb of every context; what the handler's kind does not allow is refused."""
 
     __slots__ = ("_attempt", "_random")
@@ -134,7 +204,8 @@ class LocalContext(ObjectContext):
 
     def random(self) -> random.Random:
         if self._random is None:
-            self._random = random.Random(self._attempt.id.int)
+            seed = self._attempt.record.seed or self._attempt.id
+            self._random = random.Random(seed.int)
         return self._random
 
     def uuid(self) -> uuid.UUID:
@@ -202,62 +273,90 @@ class LocalContext(ObjectContext):
 
     # Calls.
 
-    def service_call(self, tpe: Any, arg: Any, idempotency_key: str | None = None,
+    def service_call(self, tpe: Any, arg: Any = None, idempotency_key: str | None = None,
                      headers: dict[str, str] | None = None) -> DurableCallFuture[Any]:  # fmt: skip
-        return self._call(tpe, None, arg, idempotency_key, headers)
+        return self._call("service", tpe, None, arg, idempotency_key, headers)
 
-    def object_call(self, tpe: Any, key: str, arg: Any, idempotency_key: str | None = None,
+    def object_call(self, tpe: Any, key: str, arg: Any = None, idempotency_key: str | None = None,
                     headers: dict[str, str] | None = None) -> DurableCallFuture[Any]:  # fmt: skip
-        return self._call(tpe, _checked("the key of a call", key), arg, idempotency_key, headers)
+        return self._call("object", tpe, key, arg, idempotency_key, headers)
 
-    def service_send(self, tpe: Any, arg: Any, send_delay: timedelta | None = None,
+    def workflow_call(self, tpe: Any, key: str, arg: Any = None,
+                      idempotency_key: str | None = None,
+                      headers: dict[str, str] | None = None) -> DurableCallFuture[Any]:  # fmt: skip
+        return self._call("workflow", tpe, key, arg, idempotency_key, headers)
+
+    def service_send(self, tpe: Any, arg: Any = None, send_delay: timedelta | None = None,
                      idempotency_key: str | None = None,
                      headers: dict[str, str] | None = None) -> SendHandle:  # fmt: skip
-        return self._send(tpe, None, arg, send_delay, idempotency_key, headers)
+        return self._send("service", tpe, None, arg, send_delay, idempotency_key, headers)
 
-    def object_send(self, tpe: Any, key: str, arg: Any, send_delay: timedelta | None = None,
-                    idempotency_key: str | None = None,
+    def object_send(self, tpe: Any, key: str, arg: Any = None,
+                    send_delay: timedelta | None = None, idempotency_key: str | None = None,
                     headers: dict[str, str] | None = None) -> SendHandle:  # fmt: skip
-        _checked("the key of a send", key)
-        return self._send(tpe, key, arg, send_delay, idempotency_key, headers)
+        return self._send("object", tpe, key, arg, send_delay, idempotency_key, headers)
 
-    def _target(self, tpe: Any, key: str | None, arg: Any) -> tuple[Any, Any, bytes]:
-        handler = handler_of(tpe)
-        if (key is None) != (handler.service_kind == "service"):
-            verb = (
-                "service_call or service_send" if key is not None else "object_call or object_send"
-            )
-            raise WrongContext(
-                verb="a call", problem=f"{handler.service} is a {handler.service_kind}",
-                hint=f"Use {verb}.",
-            )  # fmt: skip
-        service = self._attempt.engine.registry.service(handler.service)
-        row = service.handlers.get(handler.name) if service is not None else None
-        if row is None:
-            self._attempt.engine.refresh_registry()
-            raise RetryableError(
-                f"{handler.service}/{handler.name} is not known to this database yet; "
-                "serve the module that defines it"
-            )
-        return row, handler, handler.input_serde.serialize(arg) if handler.takes_input else b""
+    def workflow_send(self, tpe: Any, key: str, arg: Any = None,
+                      send_delay: timedelta | None = None, idempotency_key: str | None = None,
+                      headers: dict[str, str] | None = None) -> SendHandle:  # fmt: skip
+        return self._send("workflow", tpe, key, arg, send_delay, idempotency_key, headers)
 
-    def _call(self, tpe: Any, key: str | None, arg: Any, idempotency_key: str | None,
+    def generic_call(self, service: str, handler: str, arg: bytes, key: str | None = None,
+                     idempotency_key: str | None = None,
+                     headers: dict[str, str] | None = None) -> DurableCallFuture[bytes]:  # fmt: skip
+        row = self._row(service, handler, key)
+        return self._begin_call(row, key, arg, _BYTES, idempotency_key, headers)
+
+    def generic_send(self, service: str, handler: str, arg: bytes, key: str | None = None,
+                     send_delay: timedelta | None = None, idempotency_key: str | None = None,
+                     headers: dict[str, str] | None = None) -> SendHandle:  # fmt: skip
+        row = self._row(service, handler, key)
+        return self._begin_send(row, key, arg, send_delay, idempotency_key, headers)
+
+    def _call(self, kind: str, tpe: Any, key: str | None, arg: Any, idempotency_key: str | None,
               headers: dict[str, str] | None) -> DurableCallFuture[Any]:  # fmt: skip
-        row, handler, argument = self._target(tpe, key, arg)
-        if idempotency_key is not None:
-            _checked("idempotency_key", idempotency_key)
+        handler, argument = _target(kind, "call", tpe, arg)
+        row = self._row(handler.service, handler.name, key)
+        return self._begin_call(row, key, argument, handler.output_serde, idempotency_key, headers)
+
+    def _send(self, kind: str, tpe: Any, key: str | None, arg: Any, delay: timedelta | None,
+              idempotency_key: str | None, headers: dict[str, str] | None) -> SendHandle:  # fmt: skip
+        handler, argument = _target(kind, "send", tpe, arg)
+        row = self._row(handler.service, handler.name, key)
+        return self._begin_send(row, key, argument, delay, idempotency_key, headers)
+
+    def _row(self, service_name: str, handler_name: str, key: str | None) -> HandlerRow:
+        """The handler as the database knows it; one that it does not know yet is tried again."""
+        engine = self._attempt.engine
+        service = engine.registry.service(service_name)
+        row = service.handlers.get(handler_name) if service is not None else None
+        if row is None:
+            engine.refresh_registry()
+            raise self._attempt.fail(UnknownTarget(target=f"{service_name}/{handler_name}"))
+        if (key is None) != (row.service_kind == "service"):
+            raise WrongContext(
+                verb="a call", problem=f"{service_name} is a {row.service_kind}",
+                hint="Leave the key out." if key is not None else "Give the key.",
+            )  # fmt: skip
+        if key is not None:
+            _checked("the key of a call", key)
+        return row
+
+    def _begin_call(self, row: HandlerRow, key: str | None, argument: bytes, serde: Serde[Any],
+                    idempotency_key: str | None,
+                    headers: dict[str, str] | None) -> DurableCallFuture[Any]:  # fmt: skip
+        _check_idempotency(row, idempotency_key)
         entry = self._attempt.start_call(
             row, key, argument, is_send=False, idempotency_key=idempotency_key, headers=headers
         )
         assert entry.cid is not None
-        id_cid = entry.cid + 1 if idempotency_key is not None else None
-        return _CallFuture(self._attempt, entry, handler.output_serde, id_cid)
+        has_id = idempotency_key is not None or row.kind == "workflow"
+        return _CallFuture(self._attempt, entry, serde, entry.cid + 1 if has_id else None)
 
-    def _send(self, tpe: Any, key: str | None, arg: Any, delay: timedelta | None,
-              idempotency_key: str | None, headers: dict[str, str] | None) -> SendHandle:  # fmt: skip
-        row, _, argument = self._target(tpe, key, arg)
-        if idempotency_key is not None:
-            _checked("idempotency_key", idempotency_key)
+    def _begin_send(self, row: HandlerRow, key: str | None, argument: bytes,
+                    delay: timedelta | None, idempotency_key: str | None,
+                    headers: dict[str, str] | None) -> SendHandle:  # fmt: skip
+        _check_idempotency(row, idempotency_key)
         longest = self._attempt.engine.options.delay_max
         if delay is not None and not timedelta(0) <= delay <= longest:
             raise OutOfBounds(name="send_delay", value=delay, bound=f"zero to {longest}")
@@ -265,7 +364,82 @@ class LocalContext(ObjectContext):
             row, key, argument, is_send=True, delay=delay or None,
             idempotency_key=idempotency_key, headers=headers,
         )  # fmt: skip
-        return _Sent(self._attempt, entry, entry.cid if idempotency_key is not None else None)
+        return _Sent(self._attempt, entry, entry.cid)
+
+    # Others: signals, awakeables, cancellation, attaching.
+
+    def signal(
+        self, name: str, serde: Serde[T] = DefaultSerde(), type_hint: type[T] | None = None
+    ) -> DurableFuture[T]:
+        key = self._attempt.machine.signal(_checked("the name of a signal", name))
+        return _Future(self._attempt, key, _typed(serde, type_hint))
+
+    def resolve_signal(
+        self, invocation_id: str, name: str, value: T, serde: Serde[T] = DefaultSerde()
+    ) -> None:
+        self._signal(invocation_id, name, serde.serialize(value), None)
+
+    def reject_signal(
+        self, invocation_id: str, name: str, failure_message: str, failure_code: int = 500
+    ) -> None:
+        detail = failure_detail(failure_code, failure_message, None)
+        self._signal(invocation_id, name, None, detail)
+
+    def _signal(self, id_: str, name: str, value: bytes | None, failure: str | None) -> None:
+        _checked("the name of a signal", name)
+        self._attempt.send_signal(
+            Kind.SEND_SIGNAL, name, parse_id(id_), signal_cid(name), name, value, failure
+        )
+
+    def awakeable(
+        self, serde: Serde[T] = DefaultSerde(), type_hint: type[T] | None = None
+    ) -> tuple[str, DurableFuture[T]]:
+        attempt = self._attempt
+        number = attempt.machine.awakeable()
+        future: DurableFuture[T] = _Future(attempt, -number, _typed(serde, type_hint))
+        return awakeable_id(attempt.id, number), future
+
+    def resolve_awakeable(self, name: str, value: T, serde: Serde[T] = DefaultSerde()) -> None:
+        self._complete_awakeable(name, serde.serialize(value), None)
+
+    def reject_awakeable(self, name: str, failure_message: str, failure_code: int = 500) -> None:
+        detail = failure_detail(failure_code, failure_message, None)
+        self._complete_awakeable(name, None, detail)
+
+    def _complete_awakeable(self, id_: str, value: bytes | None, failure: str | None) -> None:
+        target, number = parse_awakeable_id(id_)
+        self._attempt.send_signal(
+            Kind.COMPLETE_AWAKEABLE, id_, target, -number, None, value, failure
+        )
+
+    def cancel_invocation(self, invocation_id: str) -> None:
+        self._attempt.send_cancellation(parse_id(invocation_id))
+
+    def attach_invocation(
+        self,
+        invocation_id: str,
+        serde: Serde[T] = DefaultSerde(),
+        type_hint: type[T] | None = None,
+    ) -> DurableFuture[T]:
+        attempt = self._attempt
+        target = parse_id(invocation_id)
+        if target == attempt.id:
+            raise WrongContext(
+                verb="attach_invocation", problem="an invocation cannot wait for its own end",
+                hint="Give the id of another one.",
+            )  # fmt: skip
+        return _Future(attempt, attempt.ask(Kind.ATTACH, target=target), _typed(serde, type_hint))
+
+    def promise(
+        self, name: str, serde: Serde[T] = DefaultSerde(), type_hint: type[T] | None = None
+    ) -> DurablePromise[T]:
+        attempt = self._attempt
+        if attempt.row.service_kind != "workflow":
+            raise WrongContext(
+                verb="promise", problem=f"{attempt.row.service} is a {attempt.row.service_kind}",
+                hint="Durable promises belong to workflows; elsewhere use an awakeable.",
+            )  # fmt: skip
+        return _Promise(attempt, _checked("the name of a promise", name), _typed(serde, type_hint))
 
     # State.
 
@@ -279,20 +453,18 @@ class LocalContext(ObjectContext):
         self, name: str, serde: Serde[T] = DefaultSerde(), type_hint: type[T] | None = None
     ) -> Awaitable[T | None]:
         self.key()
-        attempt = self._attempt
-        entry, _ = attempt.command(
-            Kind.GET_STATE, _checked("a state name", name), attempt.state.get(name)
-        )
+        entry, cid = self._attempt.read_state(_checked("a state name", name))
+        if entry is None:
+            return _OptionalFuture(self._attempt, cid, _typed(serde, type_hint))
         if entry.value is None:
             return _Ready(None)
         return _Ready(_typed(serde, type_hint).deserialize(entry.value))
 
     def state_keys(self) -> Awaitable[list[str]]:
         self.key()
-        attempt = self._attempt
-        entry, _ = attempt.command(
-            Kind.GET_STATE_KEYS, None, msgspec.json.encode(sorted(attempt.state))
-        )
+        entry, cid = self._attempt.read_state_keys()
+        if cid:
+            return _NamesFuture(self._attempt, entry)
         names: list[str] = msgspec.json.decode(entry.value or b"[]")
         return _Ready(names)
 
@@ -300,7 +472,8 @@ class LocalContext(ObjectContext):
         attempt = self._attempt
         if not attempt.row.is_exclusive:
             raise WrongContext(
-                verb=verb, problem="only an exclusive handler of a virtual object writes state",
+                verb=verb,
+                problem="only an exclusive handler of an object, or a workflow's main, writes state",
                 hint="Declare the handler with kind='exclusive', or send to one.",
             )  # fmt: skip
         return attempt
@@ -314,6 +487,28 @@ class LocalContext(ObjectContext):
 
     def clear_all(self) -> None:
         self._writes("clear_all").clear_all_state()
+
+
+def _target(kind: str, verb: str, tpe: Any, arg: Any) -> tuple[Any, bytes]:
+    """The handler that a verb names, and the bytes of its argument."""
+    handler = handler_of(tpe)
+    if handler.service_kind != kind:
+        raise WrongContext(
+            verb=f"{kind}_{verb}", problem=f"{handler.service} is a {handler.service_kind}",
+            hint=f"Use {handler.service_kind}_{verb}.",
+        )  # fmt: skip
+    return handler, handler.input_serde.serialize(arg) if handler.takes_input else b""
+
+
+def _check_idempotency(row: HandlerRow, idempotency_key: str | None) -> None:
+    if idempotency_key is None:
+        return
+    _checked("idempotency_key", idempotency_key)
+    if row.kind == "workflow":
+        raise WrongContext(
+            verb="an idempotency key", problem=f"{row.service}/{row.name} runs once per key anyway",
+            hint="Leave it out: the workflow's key is its identity.",
+        )  # fmt: skip
 
 
 def _typed(serde: Serde[Any], type_hint: Any) -> Serde[Any]:

@@ -17,7 +17,7 @@ import asyncpg
 
 from howdah.errors import StoreUnavailable
 from howdah.store.rows import load
-from howdah.store.units import NewInvocation, Unit
+from howdah.store.units import Delivery, NewInvocation, Unit
 
 if TYPE_CHECKING:
     from howdah.worker.engine import Engine
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NEXT_GENERATION = "select howdah_core.next_generation($1)"
-RECONCILE = "select * from howdah_core.reconcile($1, $2, $3, $4, $5)"
+RECONCILE = "select * from howdah_core.reconcile($1, $2, $3, $4, $5, $6)"
 EXISTING = "select * from howdah_core.existing($1)"
 RECONNECT_SECONDS_MIN = 0.05
 RECONNECT_SECONDS_MAX = 2.0
@@ -57,13 +57,16 @@ class Recovery:
 
     async def _recover_settled(self) -> None:
         await self._engine.lane.settled()
-        await self.recover([], [])
+        await self.recover([], [], [])
 
-    async def recover(self, units: list[Unit], accepts: list[NewInvocation]) -> None:
+    async def recover(
+        self, units: list[Unit], accepts: list[NewInvocation], deliveries: list[Delivery]
+    ) -> None:
         """A reply was lost: make sure that nothing of it is still running, then ask what holds.
 
         Attempts with a unit in the lost batch start again from their journals; requests whose
-        invocation is there are accepted, the others go into the next batch.
+        invocation is there are accepted, the others go into the next batch. Whether a delivery was
+        made cannot be told: its sender is told so.
         """
         engine = self._engine
         self.is_running = True
@@ -76,6 +79,9 @@ class Recovery:
         for new in accepts:
             engine.release_slots(int(new.is_granted))
             new.is_granted = False
+        for delivery in deliveries:
+            if not delivery.accepted.done():
+                delivery.accepted.set_exception(StoreUnavailable(doing="delivering a signal"))
         pause = RECONNECT_SECONDS_MIN
         try:
             async with engine.claiming.lock:
@@ -111,6 +117,7 @@ class Recovery:
             engine.worker_no,
             engine.gen,
             engine.deployment_no,
+            engine.eager_bytes,
             [attempt.id for attempt in attempts],
             [attempt.epoch for attempt in attempts],
         )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.1
 """How often idle attempts are looked at and lone steps are written."""
+STUCK_TICKS = 10
+"""Every so many ticks attempts that make no progress are looked for."""
 
 
 class Suspending:
@@ -30,21 +32,26 @@ class Suspending:
         """An attempt waits for something that is not there yet."""
         self.waiting.pop(attempt.id, None)
         self.waiting[attempt.id] = attempt
-        if not self._engine.options.inactivity_timeout:
+        if not attempt.inactivity_seconds:
             asyncio.get_running_loop().call_soon(_suspend_if_idle, attempt)
 
     async def run_once(self) -> None:
         """Write steps that take long; suspend those that waited long enough."""
-        timeout = self._engine.options.inactivity_timeout.total_seconds()
+        engine = self._engine
+        engine.tick += 1
         now = monotonic()
-        database_now = self._engine.database_now()
-        self._engine.flush_all()
+        database_now = engine.database_now()
+        engine.flush_all()
         for attempt in list(self.waiting.values()):
+            timeout = attempt.inactivity_seconds
             if attempt.is_idle and (
                 now - attempt.waiting_since >= timeout
                 or attempt.sleeps_longer_than(timeout, database_now)
             ):
                 attempt.suspend()
+        if engine.tick % STUCK_TICKS == 0:
+            for attempt in list(engine.residents.values()):
+                attempt.abort_if_stuck((engine.tick - attempt.last_tick) * TICK_SECONDS)
 
     def make_room(self) -> None:
         """Slots are short: those that wait longest give theirs up."""

@@ -2,9 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import assert_type
+from typing import Any, assert_type
 
-from howdah import Context, ObjectContext, ObjectSharedContext, Service, VirtualObject
+from howdah import (
+    Context,
+    ObjectContext,
+    ObjectSharedContext,
+    SendHandle,
+    Service,
+    VirtualObject,
+)
 
 shop = Service("Shop")
 seats = VirtualObject("Seats")
@@ -37,6 +44,25 @@ async def quote(ctx: Context, order: Order | None) -> str:
 
 
 @shop.handler()
+async def again(ctx: Context, order: Order | None = None) -> str:
+    return "again"
+
+
+@seats.handler()
+async def release(ctx: ObjectContext) -> None: ...
+
+
+@shop.handler()
+def render(ctx: Any, order: Order) -> bytes:
+    return b""
+
+
+@shop.handler()
+def ping(ctx: Any) -> float:
+    return 1.0
+
+
+@shop.handler()
 async def checkout(ctx: Context, order: Order) -> str:
     assert_type(await ctx.object_call(reserve, key=order.seat, arg=None), bool)
     assert_type(await ctx.object_call(history, key=order.seat, arg=None), list[str])
@@ -45,6 +71,18 @@ async def checkout(ctx: Context, order: Order) -> str:
     assert_type(await future.invocation_id(), str)
     assert_type(await ctx.service_call(quote, arg=None), str)
     assert_type(await ctx.service_call(quote, arg=order), str)
+    assert_type(await ctx.service_call(again, order), str)
+    assert_type(await ctx.service_call(again), str)
+    assert_type(await ctx.object_call(history, order.seat), list[str])
+    assert_type(await ctx.object_call(release, order.seat), None)
+    assert_type(await ctx.service_call(render, arg=order), bytes)
+    assert_type(await ctx.service_call(ping), float)
+    assert_type(ctx.service_send(ping), SendHandle)
+    assert_type(ctx.service_send(render, order, headers={"a": "b"}), SendHandle)
+    assert_type(ctx.object_send(history, order.seat), SendHandle)
+    raw = ctx.generic_call("Shop", "render", b"{}", idempotency_key="1")
+    assert_type(await raw, bytes)
+    assert_type(ctx.generic_send("Seats", "buy", b"{}", key="2B"), SendHandle)
     sent = ctx.object_send(buy, key=order.seat, arg=order, send_delay=timedelta(minutes=15))
     return await sent.invocation_id()
 
@@ -53,3 +91,4 @@ async def also_plain_calls(ctx: ObjectContext, order: Order) -> None:
     """The decorator leaves a function's own signature as it is."""
     assert_type(await reserve(ctx, None), bool)
     assert_type(await buy(ctx, order), int)
+    assert_type(render(ctx, order), bytes)

@@ -1,0 +1,142 @@
+"""What operators ask: cancel, kill, pause, resume, purge, restart.
+
+Postgres decides and answers in one call; this process only passes on who is to be told. Orders that
+somebody left in a transaction of their own are carried out here, one transaction each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from howdah.worker.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+OPERATE = "select * from howdah_core.operate($1, $2, $3)"
+RESTART_AS_NEW = "select * from howdah_core.restart_as_new($1, $2, $3)"
+NEXT_ORDERS = "select * from howdah_core.next_orders($1)"
+CARRY_OUT = "select * from howdah_core.carry_out($1)"
+ORDERS_MAX = 200
+TRIES_MAX = 20
+TRY_SECONDS = 0.05
+"""Pause before an operation is tried again whose invocation changed hands meanwhile."""
+_LOCKED = asyncpg.LockNotAvailableError
+
+
+class Operating:
+    """Carries out operations, and tells those concerned."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._is_busy = False
+        self._is_wanted = False
+
+    async def operate(self, verb: str, id_: UUID, deployment: str | None = None) -> str:
+        """Do one operation on one invocation; returns the word with which the database answers.
+
+        Args:
+            verb: cancel, kill, pause, resume, purge or purge_journal.
+            id_: The invocation.
+            deployment: For resume: `latest`, or a deployment's name; None keeps the version.
+
+        Returns:
+            done, accepted, unknown, completed, 'not completed', 'not started', 'not running',
+            'still running' or 'unknown deployment'.
+
+        Raises:
+            StoreUnavailable: the database is away, or the invocation is locked by somebody.
+
+        Durability: what the word says is on disk. Source: sql/functions/66_operate.sql.
+        """
+        for _ in range(TRIES_MAX):
+            try:
+                row = (await self._engine.database.fetch(OPERATE, id_, verb, deployment))[0]
+            except _LOCKED:
+                row = None
+            if row is not None and row["result"] != "again":
+                self._tell(id_, row)
+                return str(row["result"])
+            await asyncio.sleep(TRY_SECONDS)
+        return "busy"
+
+    async def restart_as_new(
+        self, id_: UUID, from_entry: int = 0, deployment: str | None = None
+    ) -> tuple[str, UUID | None]:
+        """Begin a completed invocation again under a new id; returns a word and that id.
+
+        Args:
+            id_: The completed invocation.
+            from_entry: The last journal entry that the new one keeps; 0 keeps the input alone.
+            deployment: As for `operate`.
+
+        Source: sql/functions/67_restart.sql.
+        """
+        rows = await self._engine.database.fetch(RESTART_AS_NEW, id_, from_entry, deployment)
+        result, new_id = rows[0]["result"], rows[0]["new_id"]
+        if new_id is not None:
+            self._engine.promoting.poll.now.set()
+            self._engine.claiming.poll.now.set()
+        return str(result), new_id
+
+    def on_orders(self) -> None:
+        """Somebody left an order."""
+        self._is_wanted = True
+        if not self._is_busy:
+            self._is_busy = True
+            self._engine.loops.later(self._carry_out())
+
+    async def _carry_out(self) -> None:
+        try:
+            while self._is_wanted and not self._engine.recovery.is_running:
+                self._is_wanted = False
+                for order in await self._engine.database.fetch(NEXT_ORDERS, ORDERS_MAX):
+                    try:
+                        rows = await self._engine.database.fetch(CARRY_OUT, order["seq"])
+                    except _LOCKED:
+                        continue
+                    for row in rows:
+                        logger.info(
+                            "an order was carried out",
+                            extra={"invocation_id": str(row["id"]), "verb": row["verb"],
+                                   "result": row["result"]},
+                        )  # fmt: skip
+                        self._is_wanted = True
+                        self._tell(row["id"], row)
+        finally:
+            self._is_busy = False
+
+    def _tell(self, id_: UUID, row: Any) -> None:
+        engine = self._engine
+        if row["worker"] is not None:
+            if row["worker"] == engine.worker_no:
+                self.on_taken(id_)
+            else:
+                engine.hints.tell_taken(row["worker"], id_)
+        if row["queues"]:
+            engine.on_ready(set(row["queues"]))
+        if row["mail_id"] is not None:
+            if row["mail_worker"] is not None:
+                engine.on_mail([(row["mail_id"], row["mail_worker"])])
+            else:
+                engine.on_wake([row["mail_id"]])
+        if row["has_sinks"]:
+            engine.on_sinks([id_])
+        if row["origin"] is not None:
+            if row["origin"] == engine.worker_no:
+                engine.clients.on_completed([id_])
+            else:
+                engine.hints.tell_completed(row["origin"], id_)
+        if row["orders"]:
+            self.on_orders()
+
+    def on_taken(self, id_: UUID) -> None:
+        """The lease of an invocation was taken away: stop its code."""
+        attempt = self._engine.residents.get(id_)
+        if attempt is not None:
+            attempt.abandon()
