@@ -7,7 +7,7 @@ select
   (select d.name from howdah_core.deployment d where d.no = v.deployment) as deployment,
   v.revision,
   (select count(*)
-     from howdah_core.handler h where h.service = v.no and h.retired_at is null) as handlers,
+     from howdah_core.handler h where h.service = v.no and h.retired_at is null and h.name not like '~%') as handlers,
   v.created_at,
   v.modified_at,
   v.no as service_no

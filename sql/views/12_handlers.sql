@@ -13,10 +13,13 @@ select
   h.output_schema,
   h.idempotency_retention,
   h.journal_retention,
+  h.workflow_retention,
+  h.metadata,
   h.retired_at,
   h.no as handler_no
 from howdah_core.handler h
-join howdah_core.service v on v.no = h.service;
+join howdah_core.service v on v.no = h.service
+where h.name not like '~%';
 
 comment on view howdah.handlers is
   'Handlers: one row for each that a service has or had.';
@@ -36,6 +39,9 @@ comment on column howdah.handlers.idempotency_retention is
   'How long an invocation with an idempotency key is kept after its completion.';
 comment on column howdah.handlers.journal_retention is
   'How long any other invocation is kept after its completion.';
+comment on column howdah.handlers.workflow_retention is
+  'For the main handler of a workflow: how long its run is kept after its completion.';
+comment on column howdah.handlers.metadata is 'Facts that its author gave, a JSON object of texts.';
 comment on column howdah.handlers.retired_at is
   'When a deployment came without it; null while the service has it.';
 comment on column howdah.handlers.handler_no is

@@ -26,7 +26,13 @@ select
   howdah.failure_text(s.code, s.message) as failure,
   case when s.status = 'backing_off' then s.run_at end as next_retry_at,
   case s.status
-    when 'ready' then 'a free worker'
+    when 'ready' then coalesce(
+      (select 'a worker of deployment ' || d.name || ', or to be moved to another'
+         from howdah_core.deployment_service q join howdah_core.deployment d on d.no = q.deployment
+        where q.q = s.q
+          and not exists (select from howdah_core.worker w
+                           where w.deployment = q.deployment and w.fenced_at is null)),
+      'a free worker')
     when 'scheduled' then 'start at ' || date_trunc('milliseconds', s.run_at)
     when 'backing_off' then 'retry at ' || date_trunc('milliseconds', s.run_at)
     when 'paused' then 'an operator'
@@ -51,27 +57,28 @@ select
   s.code as failure_code,
   s.expires_at,
   i.service as service_no,
-  i.handler as handler_no
+  i.handler as handler_no,
+  i.restarted_from
 from (
   select
     l.id, l.status, null::text as outcome, l.created_at, l.started_at, l.modified_at,
     null::timestamptz as completed_at, l.attempts_total as attempts, l.run_at, l.worker,
     l.deployment, null::int as code, null::text as message, null::bytea as value,
-    null::timestamptz as expires_at
+    null::timestamptz as expires_at, l.q
   from howdah_core.live l
   union all
   select
     b.id, 'inbox', null, b.created_at, null, b.created_at,
     null, 0, null, null,
     null, null, null, null,
-    null
+    null, b.q
   from howdah_core.inbox b
   union all
   select
     o.id, 'completed', o.outcome, o.created_at, o.started_at, o.completed_at,
     o.completed_at, o.attempts_total, null, o.worker,
     o.deployment, o.code, o.message, o.value,
-    o.expires_at
+    o.expires_at, null
   from howdah_core.outcome o
 ) s
 left join howdah_core.invocation i on i.id = s.id
@@ -110,7 +117,7 @@ comment on column howdah.invocations.worker is
   'The worker that executes it now, or that completed it: howdah.workers.worker.';
 comment on column howdah.invocations.deployment is 'The version of the code that last executed it.';
 comment on column howdah.invocations.invoked_by is
-  'Where it came from: ingress (HTTP), service (a handler: parent_id) or sql.';
+  'Where it came from: ingress (HTTP), service (a handler: parent_id), sql or restart (restarted_from).';
 comment on column howdah.invocations.parent_id is 'The invocation that called it or sent it.';
 comment on column howdah.invocations.idempotency_key is
   'The key that the request carried: later requests with it get this invocation.';
@@ -133,3 +140,5 @@ comment on column howdah.invocations.service_no is
   'The service''s number (howdah.services): with key and order by id, the fastest way into a long history.';
 comment on column howdah.invocations.handler_no is
   'The handler''s number (howdah.handlers): with order by id, the fastest way into a long history.';
+comment on column howdah.invocations.restarted_from is
+  'The completed invocation that this one repeats, where an operator began it again.';

@@ -30,6 +30,8 @@ select
   howdah.entry_type(j.kind),
   case
     when j.kind in (5, 6, 105, 106) then null
+    when j.kind = 150 then coalesce(j.name, case when j.cid = -1 then 'cancel'
+      else howdah_core.awakeable_id(j.id, -j.cid) end)
     when j.kind > 100 and j.name is null then (
       select c.name from howdah_core.journal c
        where c.id = j.id and c.idx < j.idx and c.kind < 100 and c.cid = j.cid
@@ -76,7 +78,7 @@ comment on view howdah.journal is
 comment on column howdah.journal.invocation_id is 'The invocation whose journal it is.';
 comment on column howdah.journal.index is 'The entry''s place, from 0 (the input). Replay goes in this order.';
 comment on column howdah.journal.type is
-  'A command: input, run, sleep, call, send, get state, get state keys, set state, clear state, clear all state, output. Or what came back: run completed, sleep completed, call completed, invocation id (of a call or send with an idempotency key).';
+  'A command: input, run, sleep, call, send, get state, get state keys, set state, clear state, clear all state, get promise, peek promise, complete promise, send signal, complete awakeable, attach, output. Or what came back: signal, run completed, sleep completed, call completed, invocation id (of a call or send with an idempotency key).';
 comment on column howdah.journal.name is
   'The name of a step, a timer or a state entry; for what came back, that of its command.';
 comment on column howdah.journal.target is
