@@ -328,11 +328,15 @@ class ObjectSharedContext(Context):
         name: str,
         serde: Serde[T] = DefaultSerde(),
         type_hint: type[T] | None = None,
-    ) -> Awaitable[T | None]:
-        """The value of a state entry, or None. Recorded: the same on every replay."""
+    ) -> DurableFuture[T | None]:
+        """The value of a state entry, or None. Recorded: the same on every replay.
+
+        The value is that at the time of the call: what is set between the call and the await of its
+        future does not change it.
+        """
 
     @abstractmethod
-    def state_keys(self) -> Awaitable[list[str]]:
+    def state_keys(self) -> DurableFuture[list[str]]:
         """The names of all state entries of this key, sorted."""
 
 

@@ -7,7 +7,7 @@ futures is first is decided by the journal, so the answer is the same on every r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from howdah.errors import UsageError
@@ -48,12 +48,16 @@ class DurableFuture(ABC, Generic[T]):
         return self._value().__await__()
 
     async def _value(self) -> T:
-        entry = self._waiter.completion(self._key)
+        entry = self._entry()
         if entry is None:
             await self._waiter.wait((self._key,), False)
-            entry = self._waiter.completion(self._key)
+            entry = self._entry()
             assert entry is not None
         return self._decode(entry)
+
+    def _entry(self) -> Entry | None:
+        """The journal entry that completes it, when the handler may see that already."""
+        return self._waiter.completion(self._key)
 
     @abstractmethod
     def _decode(self, entry: Entry) -> T: ...
@@ -83,9 +87,7 @@ class SendHandle(ABC):
         """Ask the callee to stop: it gets a `Cancelled` at its next await."""
 
 
-def _facts(
-    futures: tuple[DurableFuture[Any], ...], what: str
-) -> tuple[Waiter, tuple[WaitKey, ...]]:
+def _check(futures: Sequence[DurableFuture[Any]], what: str) -> None:
     if not futures:
         raise UsageError(f"{what}() needs at least one durable future.")
     for future in futures:
@@ -94,13 +96,29 @@ def _facts(
                 f"{what}() takes durable futures, not {type(future).__name__}.",
                 hint="Pass what ctx.run, ctx.sleep or ctx.object_call returned, without await.",
             )
-    return futures[0]._waiter, tuple(future._key for future in futures)
+
+
+async def _wait_any(futures: Sequence[DurableFuture[Any]]) -> None:
+    if all(future._entry() is None for future in futures):
+        await futures[0]._waiter.wait(tuple(future._key for future in futures), False)
+
+
+def _first_done(futures: Sequence[DurableFuture[Any]]) -> int:
+    """The index of the one whose completion stands first in the journal; one of them is done."""
+    done = [
+        (entry.idx, index)
+        for index, future in enumerate(futures)
+        if (entry := future._entry()) is not None
+    ]
+    return min(done)[1]
 
 
 async def gather(*futures: DurableFuture[Any]) -> list[DurableFuture[Any]]:
     """Wait until all futures are done, failed ones included; return them in the order given."""
-    waiter, keys = _facts(futures, "gather")
-    await waiter.wait(keys, True)
+    _check(futures, "gather")
+    pending = tuple(future._key for future in futures if future._entry() is None)
+    if pending:
+        await futures[0]._waiter.wait(pending, True)
     return list(futures)
 
 
@@ -108,10 +126,10 @@ async def wait_completed(
     *futures: DurableFuture[Any],
 ) -> tuple[list[DurableFuture[Any]], list[DurableFuture[Any]]]:
     """Wait until at least one future is done; return (done, pending)."""
-    waiter, keys = _facts(futures, "wait_completed")
-    await waiter.wait(keys, False)
-    done = [future for future in futures if waiter.completion(future._key) is not None]
-    pending = [future for future in futures if waiter.completion(future._key) is None]
+    _check(futures, "wait_completed")
+    await _wait_any(futures)
+    done = [future for future in futures if future._entry() is not None]
+    pending = [future for future in futures if future._entry() is None]
     return done, pending
 
 
@@ -123,26 +141,17 @@ async def select(**futures: DurableFuture[Any]) -> list[Any]:
     Raises:
         TerminalError: the first one to be done failed.
     """
-    waiter, keys = _facts(tuple(futures.values()), "select")
-    await waiter.wait(keys, False)
-    done = [
-        (entry.idx, name)
-        for name, future in futures.items()
-        if (entry := waiter.completion(future._key)) is not None
-    ]
-    winner = min(done)[1]
-    return [winner, await futures[winner]]
+    candidates = tuple(futures.values())
+    _check(candidates, "select")
+    await _wait_any(candidates)
+    winner = _first_done(candidates)
+    return [tuple(futures)[winner], await candidates[winner]]
 
 
 async def as_completed(*futures: DurableFuture[Any]) -> AsyncIterator[DurableFuture[Any]]:
     """Yield the futures in the order in which they are done."""
-    waiter, _ = _facts(futures, "as_completed")
+    _check(futures, "as_completed")
     pending = list(futures)
     while pending:
-        await waiter.wait(tuple(future._key for future in pending), False)
-        done = [
-            (entry.idx, index)
-            for index, future in enumerate(pending)
-            if (entry := waiter.completion(future._key)) is not None
-        ]
-        yield pending.pop(min(done)[1])
+        await _wait_any(pending)
+        yield pending.pop(_first_done(pending))

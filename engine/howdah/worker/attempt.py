@@ -562,7 +562,8 @@ class Attempt:
                     if delay is None:
                         detail = failure_detail(500, f"step {name!r} failed: {error}", None)
                         break
-                    pause = delay.total_seconds()
+                    asked = error.retry_after if isinstance(error, RetryableError) else None
+                    pause = (delay if asked is None else asked).total_seconds()
         finally:
             run = asyncio.current_task()
             if run is not None:

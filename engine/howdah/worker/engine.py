@@ -10,6 +10,7 @@ Each part is a file named by what it does; they reach each other through the eng
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import os
 import random
@@ -394,8 +395,9 @@ class Engine:
     # What attempts ask for.
 
     async def in_thread(self, action: Callable[[], Any]) -> Any:
-        """Run a plain function without blocking the loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, action)
+        """Run a plain function without blocking the loop; it sees the caller's context variables."""
+        seen = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, seen.run, action)
 
     def jitter(self) -> float:
         """A number in [0, 1) for back-off."""

@@ -7,9 +7,9 @@ import inspect
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from datetime import timedelta
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -141,17 +141,25 @@ class _Promise(DurablePromise[T]):
         return _Future(attempt, cid, None)
 
 
-class _Ready(Generic[T]):
-    """An awaitable that is done: state that was read when the verb was called."""
+class _Ready(DurableFuture[T]):
+    """A future that is done: state that was read when the verb was called."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_command", "_read")
 
-    def __init__(self, value: T) -> None:
-        self._value = value
+    def __init__(self, attempt: Attempt, command: Entry, read: T) -> None:
+        super().__init__(attempt, 0)
+        self._command = command
+        self._read = read
 
     def __await__(self) -> Generator[Any, Any, T]:
         yield from ()
-        return self._value
+        return self._read
+
+    def _entry(self) -> Entry:
+        return self._command
+
+    def _decode(self, entry: Entry) -> T:
+        return self._read
 
 
 async def _id_of(attempt: Any, callee: UUID | None, id_cid: int | None) -> str:
@@ -451,22 +459,23 @@ class LocalContext(WorkflowContext):
 
     def get(
         self, name: str, serde: Serde[T] = DefaultSerde(), type_hint: type[T] | None = None
-    ) -> Awaitable[T | None]:
+    ) -> DurableFuture[T | None]:
         self.key()
         entry, cid = self._attempt.read_state(_checked("a state name", name))
         if entry is None:
             return _OptionalFuture(self._attempt, cid, _typed(serde, type_hint))
         if entry.value is None:
-            return _Ready(None)
-        return _Ready(_typed(serde, type_hint).deserialize(entry.value))
+            return _Ready(self._attempt, entry, None)
+        value = _typed(serde, type_hint).deserialize(entry.value)
+        return _Ready(self._attempt, entry, value)
 
-    def state_keys(self) -> Awaitable[list[str]]:
+    def state_keys(self) -> DurableFuture[list[str]]:
         self.key()
         entry, cid = self._attempt.read_state_keys()
         if cid:
             return _NamesFuture(self._attempt, entry)
         names: list[str] = msgspec.json.decode(entry.value or b"[]")
-        return _Ready(names)
+        return _Ready(self._attempt, entry, names)
 
     def _writes(self, verb: str) -> Attempt:
         attempt = self._attempt
