@@ -10,7 +10,9 @@ from benchmarks.bench import Bench
 from benchmarks.processes import BenchmarkError
 
 SERVICE = "select deployment, no from howdah_core.service where name = 'Steps'"
-CLAIM = "select * from howdah_core.claim($1, 1, $2, array[$3::int], array[$3::int], 0, $4)"
+CLAIM = (
+    "select * from howdah_core.claim($1, 1, array[$3::int], array[$2::int], array[$3::int], 0, $4)"
+)
 CLAIM_LIMIT = 20
 WARM_UP_COUNT = 3
 CLAIM_COUNT = 45

@@ -2,7 +2,8 @@
 --
 -- Rows, told apart by `what`: 'I' the invocation (value = input), 'J' a journal entry
 -- (idx, kind, cid, name, value, ref, detail, at), 'V' a state entry of its key (name, value; a null
--- value: there is more). An 'I' row's ref is whose random numbers it draws, if not its own.
+-- value: there is more). An 'I' row's idx is its deployment, and ref whose random numbers it
+-- draws, if not its own.
 -- All 'I' rows come first, then the 'J' rows in order, then 'V'.
 --
 -- Locks: none; the caller holds the leases. Called by: claim, reconcile.
@@ -19,12 +20,13 @@ as $$
 #variable_conflict use_column
 begin
   return query
-    select 'I'::"char", i.id, null::int, null::smallint, null::int, null::text, i.input, i.seed,
+    select 'I'::"char", i.id, l.deployment, null::smallint, null::int, null::text, i.input,
+           i.seed,
            i.headers, i.created_at, i.handler, i.key, l.epoch, l.attempts,
            l.attempts_total, i.parent_id, i.parent_cid, i.origin, i.idempotency_key
       from unnest(p_ids) with ordinality u(id, o)
       cross join lateral (select * from howdah_core.invocation x where x.id = u.id offset 0) i
-      cross join lateral (select k.epoch, k.attempts, k.attempts_total
+      cross join lateral (select k.epoch, k.attempts, k.attempts_total, k.deployment
                             from howdah_core.live k where k.id = u.id offset 0) l
      order by u.o;
 

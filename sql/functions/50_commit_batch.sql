@@ -15,7 +15,8 @@
 --           comes from outside
 -- r_*       what a handler asks of the database, answered with mail to its own unit (kind + 100):
 --           12, 13 state that was not loaded; 14, 15, 16 promises; 18, 19 another's outcome
--- d_*       outcomes; key null: holds no key     s_*  how the lease is given back
+-- d_*       outcomes; key null: holds no key     s_*  how the lease is given back; s_q: the queue
+--           of one that has done nothing yet, so that any version may begin it again
 -- f_*       failed attempts, for the record
 --
 -- Returns rows told apart by `what`:
@@ -23,15 +24,15 @@
 --   L, B unit `n` lost, busy                               D new invocation `id` exists as `ref`
 --   G exclusive invocation `id` holds its key and is granted     V its state (name, value)
 --   E new invocation `id` is scheduled for `at`
---   H the key's next invocation `id` is granted to this worker   Q queue `n` has ready work
+--   H the key's next invocation `id` is granted to this worker (n = deployment)   Q queue `n` has ready work
 --   R suspended unit's mail was there already: ready again (id, n = queue)
 --   W mail went to suspended `id`: wake it    M mail went to `id`, running on worker `n`
 --   P the answer to unit `id`'s request: its mail (name = seq, handler = kind, n = cid, value, detail)
 --   Y mail from outside at position `n` was not delivered: a row is locked, send it again
 --   O an order (nudge) was left    S `id` has an outcome that others wait for: deliver_sinks
 --
--- p_served and p_pinned: services whose new invocations this worker may begin, and for each the queue
--- of what its deployment has begun. p_state: bytes of a key's state that come with a grant, about.
+-- p_served, p_deployments and p_pinned: services whose new invocations this worker may begin, for each
+-- the deployment that does it, and the queue of what that deployment has begun. p_state: bytes of a key's state that come with a grant, about.
 --
 -- Locks, in this order (sql/README.md): advisory (1, worker) shared; own live rows that are final
 -- and mail targets, skip locked; idem inserts, sorted; keylock inserts, sorted; keylock rows taken
@@ -42,7 +43,7 @@
 -- Rows are changed by a ctid only where an earlier statement of this function locked them.
 -- Raises: WD010, 55P03 (a key is locked for too long). Called by: store/lane.py.
 create or replace function howdah_core.commit_batch(
-  p_worker int, p_gen int, p_deployment int, p_served int[], p_pinned int[], p_state int,
+  p_worker int, p_gen int, p_served int[], p_deployments int[], p_pinned int[], p_state int,
   p_block boolean, p_clock boolean,
   u_id uuid[], u_epoch int[], u_final text[],
   x_a int[], x_b int[],
@@ -61,7 +62,7 @@ create or replace function howdah_core.commit_batch(
   d_service int[], d_key text[], d_retention interval[],
   d_journal_retention interval[],
   s_u int[], s_status text[], s_run_at timestamptz[], s_delay interval[], s_wait_ids text[],
-  s_wait_all boolean[], s_note text[],
+  s_wait_all boolean[], s_note text[], s_q int[],
   f_u int[], f_failure jsonb[])
 returns table (
   what "char", id uuid, n int, name text, value bytea, ref uuid, detail jsonb, at timestamptz,
@@ -396,7 +397,8 @@ begin
            v_ts, case when u.delay is null and u.granted then v_ts end, v_ts,
            case when u.delay is not null then v_ts + u.delay when not u.granted then v_ts end,
            case when u.delay is null and u.granted then p_worker end,
-           z.started, z.started, z.started, case when z.started = 1 then p_deployment end
+           z.started, z.started, z.started,
+           case when z.started = 1 then p_deployments[array_position(p_served, u.service)] end
       from unnest(n_id, n_service, n_exclusive, n_delay, n_grant) with ordinality
            u(id, service, exclusive, delay, granted, o)
       cross join lateral (select case when u.delay is null and u.granted then 1 else 0 end as started) z
@@ -649,7 +651,8 @@ begin
                case when g.granted then p_worker end,
                -- One with a copied journal has it loaded by a claim.
                (g.granted or freed.copied > 0)::int, g.granted::int,
-               g.granted::int, case when g.granted then p_deployment end
+               g.granted::int,
+               case when g.granted then p_deployments[array_position(p_served, freed.q)] end
           from freed
           cross join lateral (select freed.q = any (p_served) and freed.copied = 0 as granted) g
          where freed.id is not null
@@ -659,7 +662,7 @@ begin
         from started;
       if v_handed is not null then
         return query
-          select 'H'::"char", i.id, null::int, null::text, i.input, null::uuid, i.headers,
+          select 'H'::"char", i.id, p_deployments[array_position(p_served, i.service)], null::text, i.input, null::uuid, i.headers,
                  i.created_at, i.handler, i.key, i.parent_id, i.parent_cid, i.origin,
                  i.idempotency_key
             from unnest(v_handed) u(id)
@@ -700,15 +703,16 @@ begin
     update howdah_core.live l
        set status = z.status, worker = null, run_at = z.run_at, modified_at = v_ts,
            wait_ids = z.wait_ids, wait_all = z.wait_all, wait_note = z.note,
+           q = coalesce(z.q, l.q), deployment = case when z.q is null then l.deployment end,
            attempts = case z.status when 'suspended' then 0
                                     when 'ready' then greatest(l.attempts - 1, 0)
                                     else l.attempts end
       from (select o.ct, s.status,
                    coalesce(least(s.run_at, v_ts + s.delay), case when s.status = 'ready' then v_ts end)
                      as run_at,
-                   s.wait_ids::int[] as wait_ids, s.wait_all, s.note
-              from unnest(s_u, s_status, s_run_at, s_delay, s_wait_ids, s_wait_all, s_note)
-                   s(u, status, run_at, delay, wait_ids, wait_all, note)
+                   s.wait_ids::int[] as wait_ids, s.wait_all, s.note, s.q
+              from unnest(s_u, s_status, s_run_at, s_delay, s_wait_ids, s_wait_all, s_note, s_q)
+                   s(u, status, run_at, delay, wait_ids, wait_all, note, q)
               cross join lateral (select k.ctid ct from howdah_core.live k
                                    where k.id = u_id[s.u] offset 0) o
              where v_ok[s.u]) z

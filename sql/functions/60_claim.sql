@@ -6,8 +6,8 @@
 -- when none is known) and 'T' (at = the clock); 'F' alone when the worker is fenced or the
 -- generation is old.
 --
--- p_pinned: for each of p_queues the queue of what this worker's deployment has begun; what is taken
--- goes into it, so that the same version goes on with it later. p_state: as for commit_batch.
+-- p_deployments and p_pinned: for each of p_queues the deployment that executes it, and the queue of what
+-- that deployment has begun; what is taken goes into it, so that the same version goes on with it. p_state: as for commit_batch.
 --
 -- The ids come as an array: the planner takes a limited CTE for a large one and would join it to
 -- the whole table.
@@ -15,7 +15,7 @@
 -- Locks: advisory (1, worker) shared; live rows, skip locked. now() is the index condition: a
 -- volatile clock is not one. Raises: WD010. Called by: worker/claiming.py.
 create or replace function howdah_core.claim(
-  p_worker int, p_gen int, p_deployment int, p_queues int[], p_pinned int[], p_state int,
+  p_worker int, p_gen int, p_queues int[], p_deployments int[], p_pinned int[], p_state int,
   p_limit int)
 returns table (
   what "char", id uuid, idx int, kind smallint, cid int, name text, value bytea, ref uuid,
@@ -52,7 +52,7 @@ begin
        set status = 'running', worker = p_worker, run_at = null, wait_ids = null,
            wait_note = null, q = coalesce(p_pinned[array_position(p_queues, l.q)], l.q),
            epoch = l.epoch + 1, attempts = l.attempts + 1, attempts_total = l.attempts_total + 1,
-           deployment = p_deployment, modified_at = howdah_core.clock(),
+           deployment = p_deployments[array_position(p_queues, l.q)], modified_at = howdah_core.clock(),
            started_at = coalesce(l.started_at, howdah_core.clock())
      where l.id = any (array(select due.id from due))
     returning l.id, l.created_at, l.epoch)

@@ -9,7 +9,7 @@
 -- behind. Live rows, waiting. Raises: WD010, 55P03. Called by: worker/recovery.py, with the commit
 -- lane and claims at rest.
 create or replace function howdah_core.reconcile(
-  p_worker int, p_gen int, p_deployment int, p_state int, p_ids uuid[], p_epochs int[])
+  p_worker int, p_gen int, p_state int, p_ids uuid[], p_epochs int[])
 returns table (
   what "char", id uuid, idx int, kind smallint, cid int, name text, value bytea, ref uuid,
   detail jsonb, at timestamptz, handler int, key text, epoch int, attempts int,
@@ -48,7 +48,7 @@ begin
   taken as (
     update howdah_core.live l
        set epoch = l.epoch + 1, attempts_total = l.attempts_total + 1,
-           deployment = p_deployment, modified_at = howdah_core.clock()
+           modified_at = howdah_core.clock()
      where l.id = any (array(select mine.id from mine))
     returning l.id)
   select array_agg(taken.id) into v_ids from taken;

@@ -104,26 +104,34 @@ begin
 end
 $$;
 
--- Whether a later deployment than p_deployment has the service and a worker that serves it: then new
--- invocations are that one's. A predicate, never stored: it holds again when that worker ends.
+-- Whether a later deployment than p_deployment has the service and somebody serves it (a worker has
+-- the code; a remote one is always served): then new invocations are that one's. A predicate, never
+-- stored: it holds again when that worker ends.
 create or replace function howdah_core.is_superseded(p_deployment int, p_service int)
 returns boolean
 language sql stable
 return exists (
-  select from howdah_core.deployment_service d
-    join howdah_core.worker w on w.deployment = d.deployment and w.fenced_at is null
-   where d.service = p_service and d.deployment > p_deployment);
+  select from howdah_core.deployment_service s
+    join howdah_core.deployment d on d.no = s.deployment
+   where s.service = p_service and s.deployment > p_deployment and s.removed_at is null
+     and (d.kind = 'remote'
+          or exists (select from howdah_core.worker w
+                      where w.deployment = d.no and w.fenced_at is null)));
 
--- What a worker of this deployment serves: its services, the queue of what the deployment has begun
--- of each, and whether new invocations are its own as well. Called by: worker/engine.py.
+-- What a worker serves: the services of its own deployment (p_deployment; null: it has no handlers)
+-- and those of all remote ones, for each the deployment, the queue of what that has begun, and whether
+-- new invocations are that one's as well. Called by: worker/engine.py.
 create or replace function howdah_core.serving(p_deployment int)
-returns table (service int, q int, is_latest boolean)
+returns table (service int, deployment int, q int, is_latest boolean, is_remote boolean)
 language sql stable
 as $$
-  select d.service, d.q, not howdah_core.is_superseded(p_deployment, d.service)
-    from howdah_core.deployment_service d
-   where d.deployment = p_deployment
-   order by d.service
+  select s.service, s.deployment, s.q,
+         s.removed_at is null and not howdah_core.is_superseded(s.deployment, s.service),
+         d.kind = 'remote'
+    from howdah_core.deployment_service s
+    join howdah_core.deployment d on d.no = s.deployment
+   where s.deployment = p_deployment or d.kind = 'remote'
+   order by s.service, s.deployment
 $$;
 
 -- Invocations that a version has begun which no worker serves any more: (deployment, count).
@@ -136,7 +144,8 @@ as $$
     from howdah_core.live l
     join howdah_core.deployment_service s on s.q = l.q
     join howdah_core.deployment d on d.no = s.deployment
-   where not exists (select from howdah_core.worker w
+   where d.kind = 'local'
+     and not exists (select from howdah_core.worker w
                       where w.deployment = s.deployment and w.fenced_at is null)
    group by d.name
    order by d.name

@@ -49,8 +49,8 @@ class LaneOwner(Protocol):
 
     worker_no: int
     gen: int
-    deployment_no: int | None
     served: list[int]
+    deployments: list[int]
     pinned: list[int]
     eager_bytes: int
     residents: dict[UUID, Attempt]
@@ -324,11 +324,12 @@ class Lane:
             return
         clock = any(unit.wants_clock for unit in units)
         arguments, news = commit_arguments(units, accepts, deliveries)
+        served = dict(zip(owner.served, owner.deployments, strict=True))
         rows = await self._call(
-            self._commit, COMMIT_BATCH, owner.worker_no, owner.gen, owner.deployment_no,
-            owner.served, owner.pinned, owner.eager_bytes, block, clock, *arguments,
+            self._commit, COMMIT_BATCH, owner.worker_no, owner.gen, owner.served,
+            owner.deployments, owner.pinned, owner.eager_bytes, block, clock, *arguments,
         )  # fmt: skip
-        self._apply(units, news, deliveries, rows)
+        self._apply(units, news, deliveries, served, rows)
 
     async def _call(self, prepared: Any, statement: str, *arguments: Any) -> Sequence[Any]:
         if self._before_call is not None:
@@ -348,6 +349,7 @@ class Lane:
         units: list[Unit],
         news: list[NewInvocation],
         deliveries: list[Delivery],
+        served: dict[int, int],
         rows: Sequence[Any],
     ) -> None:
         """Tell everybody what the batch did. Columns: see the comment on commit_batch."""
@@ -375,7 +377,7 @@ class Lane:
             elif what == b"H":
                 handed[row[1]] = Record(
                     row[1], row[8], row[9], 1, 1, row[4] or b"", row[6], row[10], row[11],
-                    row[12], row[13],
+                    row[12], row[13], deployment=row[2],
                 )  # fmt: skip
             elif what == b"T":
                 clock = row[7]
@@ -442,7 +444,7 @@ class Lane:
         for new in news:
             if id(new) in held:
                 continue
-            self._settle_new(new, granted, states, queues)
+            self._settle_new(new, served, granted, states, queues)
         if queues:
             owner.on_ready(queues)
         if wakes:
@@ -457,6 +459,7 @@ class Lane:
     def _settle_new(
         self,
         new: NewInvocation,
+        deployments: dict[int, int],
         granted: set[UUID],
         states: dict[UUID, dict[str, bytes | None]],
         queues: set[int],
@@ -475,6 +478,7 @@ class Lane:
                 new.cid, owner.worker_no if new.waits else None, new.idempotency_key or None,
             )  # fmt: skip
             _add_state(record, states.get(new.id))
+            record.deployment = deployments.get(new.handler.service_no)
             owner.begin(record)
         elif is_new and new.delay is not None:
             owner.on_scheduled(new)

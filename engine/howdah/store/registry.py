@@ -64,6 +64,7 @@ class Registry:
         self._refreshed_at = 0.0
         self._lock = asyncio.Lock()
         self.services: Mapping[str, ServiceRow] = {}
+        self.by_no: Mapping[int, ServiceRow] = {}
         self.handlers: Mapping[int, HandlerRow] = {}
 
     def service(self, name: str) -> ServiceRow | None:
@@ -90,6 +91,7 @@ class Registry:
             self.services = {
                 name: ServiceRow(no, name, kind, of) for name, (no, kind, of) in services.items()
             }
+            self.by_no = {service.no: service for service in self.services.values()}
 
 
 def _handler(row: Any) -> HandlerRow:

@@ -43,7 +43,7 @@ def load(rows: Sequence[Any]) -> Loaded:
             record = Record(
                 row["id"], row["handler"], row["key"], row["epoch"], row["attempts"],
                 row["value"] or b"", row["detail"], row["parent_id"], row["parent_cid"],
-                row["origin"], row["idempotency_key"], seed=row["ref"],
+                row["origin"], row["idempotency_key"], seed=row["ref"], deployment=row["idx"],
             )  # fmt: skip
             by_id[record.id] = record
             loaded.records.append(record)

@@ -59,6 +59,7 @@ class Record:
     state: dict[str, bytes] = field(default_factory=dict)
     is_partial: bool = False
     seed: UUID | None = None
+    deployment: int | None = None
     journal: list[Entry] = field(default_factory=list)
     sleeps: dict[int, datetime] = field(default_factory=dict)
 
@@ -139,6 +140,7 @@ class Final:
     wait_ids: tuple[int, ...] | None = None
     wait_all: bool = False
     wait_note: str | None = None
+    queue: int | None = None
     failure: str | None = None
 
 

@@ -860,7 +860,9 @@ class Attempt:
             self._give_up(error, text)
             return
         unit = self.pending()
-        unit.final = Final("S", status="backing_off", delay=delay, failure=text)
+        unit.final = Final(
+            "S", status="backing_off", delay=delay, failure=text, queue=self._unpinned()
+        )
         self._finishing = unit
         self._stop_code()
         self.flush()
@@ -878,9 +880,14 @@ class Attempt:
             if unit.final is not None:
                 unit.final.failure = failure
             return
-        unit.final = Final("S", status="paused", failure=failure)
+        unit.final = Final("S", status="paused", failure=failure, queue=self._unpinned())
         self._finishing = unit
         self.flush()
+
+    def _unpinned(self) -> int | None:
+        """The queue of new invocations, when this one has recorded nothing that binds it."""
+        is_untouched = self.machine.next_idx == 1 and not self.record.journal
+        return self.row.service_no if is_untouched else None
 
     def release(self) -> None:
         """Give the lease back at once, for another worker: this process is stopping."""

@@ -49,7 +49,7 @@ class Claiming:
             gen, worker_no = engine.gen, engine.worker_no
             try:
                 rows = await engine.database.fetch(
-                    CLAIM, worker_no, gen, engine.deployment_no, engine.queues,
+                    CLAIM, worker_no, gen, engine.queues, engine.queue_deployments,
                     engine.queues_pinned, engine.eager_bytes, limit,
                 )  # fmt: skip
             except StoreUnavailable:
@@ -90,4 +90,4 @@ class Claiming:
             self.poll.wake_in((final.run_at - self._engine.database_now()).total_seconds())
         if final.status == "ready":
             engine = self._engine
-            engine.on_ready({engine.pinned_queue(attempt.row.service_no)})
+            engine.on_ready({engine.queue_of(attempt.record, attempt.row.service_no)})

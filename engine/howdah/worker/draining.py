@@ -28,8 +28,7 @@ class Draining:
         """Give back all leases: waiting attempts at once, running ones after a grace time."""
         engine = self._engine
         engine.is_draining = True
-        engine.served = engine.pinned = []
-        engine.queues = engine.queues_pinned = []
+        engine.serve_nothing()
         deadline = monotonic() + engine.options.drain_timeout.total_seconds()
         # What was granted or claimed in this very moment becomes resident first.
         with contextlib.suppress(TimeoutError):

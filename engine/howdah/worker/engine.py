@@ -120,19 +120,23 @@ class Engine:
         self.deployment_no: int | None = None
         self.served: list[int] = []
         """Services whose new invocations this process may begin; a later version may take them."""
+        self.deployments: list[int] = []
+        """For each of `served`, the deployment that executes them: its latest version."""
         self.pinned: list[int] = []
-        """For each of `served`, the queue of what this deployment has begun."""
+        """For each of `served`, the queue of what that deployment has begun."""
         self.queues: list[int] = []
-        """What is claimed from: `served`, and all queues of what this deployment has begun."""
+        """What is claimed from: `served`, and the queues of what served versions have begun."""
+        self.queue_deployments: list[int] = []
+        """For each of `queues`, the deployment that executes it."""
         self.queues_pinned: list[int] = []
-        """For each of `queues`, where it goes once this deployment has begun it."""
+        """For each of `queues`, where it goes once that deployment has begun it."""
         self.eager_bytes = options.state_eager_bytes_max
         self.tick: int = 0
         """Counts ticks of the suspending loop: a clock that costs nothing to read."""
         self.handlers: dict[int, Handler[Any, Any]] = {}
         self.residents: dict[UUID, Attempt] = {}
         self._grantable: frozenset[int] = frozenset()
-        self._pinned_queues: dict[int, int] = {}
+        self._pinned_queues: dict[tuple[int, int], int] = {}
         self._reserved = 0
         self.is_up = False
         self.is_draining = False
@@ -388,9 +392,11 @@ class Engine:
         for attempt in list(self.residents.values()):
             attempt.abandon()
 
-    def pinned_queue(self, service_no: int) -> int:
-        """The queue of what this deployment has begun of a service."""
-        return self._pinned_queues.get(service_no, service_no)
+    def queue_of(self, record: Record, service_no: int) -> int:
+        """The queue of an invocation that its deployment has begun."""
+        if record.deployment is None:
+            return service_no
+        return self._pinned_queues.get((record.deployment, service_no), service_no)
 
     # What attempts ask for.
 
@@ -420,37 +426,52 @@ class Engine:
 
     async def _reload_registry(self) -> None:
         await self.registry.refresh(force=True)
+        if not self.is_worker:
+            return
+        own = {service.name: service for service in self._services}
         handlers: dict[int, Handler[Any, Any]] = {}
-        queues: dict[int, int] = {}
-        served: dict[int, int] = {}
+        queues: dict[int, tuple[int, int]] = {}
+        served: dict[int, tuple[int, int]] = {}
+        pinned: dict[tuple[int, int], int] = {}
         grantable: set[int] = set()
-        serving = {}
-        if self.deployment_no is not None:
-            rows = await self.database.fetch(SERVING, self.deployment_no)
-            serving = {row[0]: (row[1], row[2]) for row in rows}
-        for service in self._services if self.is_worker else []:
-            row = self.registry.service(service.name)
-            if row is None or row.no not in serving:
+        for row in await self.database.fetch(SERVING, self.deployment_no):
+            known = self.registry.by_no.get(row["service"])
+            if known is None or known.name not in own:
                 continue
-            pinned, is_latest = serving[row.no]
-            own = {
-                row.handlers[name].no: handler
+            service, place = own[known.name], (row["deployment"], row["q"])
+            here = {
+                known.handlers[name].no: handler
                 for name, handler in (*service.handlers.items(), *patch_handler(service))
-                if name in row.handlers
+                if name in known.handlers
             }
-            handlers.update(own)
-            queues[pinned] = pinned
-            if is_latest:
-                served[row.no] = queues[row.no] = pinned
-                grantable.update(own)
+            handlers.update(here)
+            queues[row["q"]] = place
+            pinned[row["deployment"], known.no] = row["q"]
+            if row["is_latest"]:
+                served[known.no] = queues[known.no] = place
+                grantable.update(here)
         self.handlers = handlers
-        self._pinned_queues = {service_no: pinned for service_no, (pinned, _) in serving.items()}
+        self._pinned_queues = pinned
         if not self.is_draining:
             self._grantable = frozenset(grantable)
             if set(served).difference(self.served):
                 self.claiming.poll.now.set()
-            self.served, self.pinned = list(served), list(served.values())
-            self.queues, self.queues_pinned = list(queues), list(queues.values())
+            self._serve(served, queues)
+
+    def _serve(
+        self, served: dict[int, tuple[int, int]], queues: dict[int, tuple[int, int]]
+    ) -> None:
+        self.served = list(served)
+        self.deployments = [deployment for deployment, _ in served.values()]
+        self.pinned = [queue for _, queue in served.values()]
+        self.queues = list(queues)
+        self.queue_deployments = [deployment for deployment, _ in queues.values()]
+        self.queues_pinned = [queue for _, queue in queues.values()]
+
+    def serve_nothing(self) -> None:
+        """Take no new work: this process drains."""
+        self._grantable = frozenset()
+        self._serve({}, {})
 
     async def _warn_of_stranded(self) -> None:
         """Say which invocations nobody will go on with, and what to do about it."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NEXT_GENERATION = "select howdah_core.next_generation($1)"
-RECONCILE = "select * from howdah_core.reconcile($1, $2, $3, $4, $5, $6)"
+RECONCILE = "select * from howdah_core.reconcile($1, $2, $3, $4, $5)"
 EXISTING = "select * from howdah_core.existing($1)"
 RECONNECT_SECONDS_MIN = 0.05
 RECONNECT_SECONDS_MAX = 2.0
@@ -116,7 +116,6 @@ class Recovery:
             RECONCILE,
             engine.worker_no,
             engine.gen,
-            engine.deployment_no,
             engine.eager_bytes,
             [attempt.id for attempt in attempts],
             [attempt.epoch for attempt in attempts],
