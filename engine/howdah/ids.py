@@ -51,6 +51,8 @@ def parse_id(text: str) -> UUID:
     return UUID(text)
 
 
+AWAKEABLE_MIN = 17
+AWAKEABLE_MAX = 2**28 - 1
 _AWAKEABLE_TEXT = re.compile(r"sign_1[A-Za-z0-9_-]{27}")
 
 
@@ -67,9 +69,15 @@ def parse_awakeable_id(text: str) -> tuple[UUID, int]:
     """Read an awakeable's id: the invocation that waits, and the awakeable's number in it.
 
     Raises:
-        InvalidId: the text is no such id. HD1006.
+        InvalidId: the text is no such id: other numbers are those of cancellation and of named
+            signals. HD1006.
+
+    Source: sql/functions/84_signals.sql reads the same.
     """
     if _AWAKEABLE_TEXT.fullmatch(text) is None:
         raise InvalidId(text=text)
     packed = urlsafe_b64decode(text[len("sign_1") :] + "=")
-    return UUID(bytes=packed[:16]), int.from_bytes(packed[16:], "big")
+    invocation_id, number = UUID(bytes=packed[:16]), int.from_bytes(packed[16:], "big")
+    if not AWAKEABLE_MIN <= number <= AWAKEABLE_MAX or awakeable_id(invocation_id, number) != text:
+        raise InvalidId(text=text)
+    return invocation_id, number

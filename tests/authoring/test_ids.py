@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from howdah.errors import InvalidId
-from howdah.ids import parse_id, uuid7
+from howdah.ids import (
+    AWAKEABLE_MAX,
+    AWAKEABLE_MIN,
+    awakeable_id,
+    parse_awakeable_id,
+    parse_id,
+    uuid7,
+)
 
 
 def test_an_id_is_a_uuid_of_version_7() -> None:
@@ -77,3 +84,21 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         parse_id(text)
     except InvalidId:
         pass
+
+
+@given(st.uuids(), st.integers(AWAKEABLE_MIN, AWAKEABLE_MAX))
+def test_an_awakeable_is_read_back_from_its_text(given_id: uuid.UUID, number: int) -> None:
+    assert parse_awakeable_id(awakeable_id(given_id, number)) == (given_id, number)
+
+
+@pytest.mark.parametrize("number", [0, 1, 16, AWAKEABLE_MAX + 1, 2**31, 2**32 - 1])
+def test_the_number_of_another_signal_is_no_awakeable(number: int) -> None:
+    with pytest.raises(InvalidId):
+        parse_awakeable_id(awakeable_id(uuid7(), number))
+
+
+def test_an_awakeable_has_one_text_only() -> None:
+    text = awakeable_id(uuid.UUID(int=0), AWAKEABLE_MIN)
+
+    with pytest.raises(InvalidId):
+        parse_awakeable_id(text[:-1] + chr(ord(text[-1]) + 1))
