@@ -47,10 +47,10 @@ class Operating:
 
         Returns:
             done, accepted, unknown, completed, 'not completed', 'not started', 'not running',
-            'still running' or 'unknown deployment'.
+            'still running', 'unknown deployment', or busy: it is locked by somebody.
 
         Raises:
-            StoreUnavailable: the database is away, or the invocation is locked by somebody.
+            StoreUnavailable: the database is away; it may have been done.
 
         Durability: what the word says is on disk. Source: sql/functions/66_operate.sql.
         """
@@ -75,14 +75,30 @@ class Operating:
             from_entry: The last journal entry that the new one keeps; 0 keeps the input alone.
             deployment: As for `operate`.
 
+        Returns:
+            done and the id, or without one: unknown, 'not started', 'still running', unsupported,
+            gone, 'out of range', incomplete, 'unknown deployment' or busy.
+
+        Raises:
+            StoreUnavailable: the database is away; it may have been restarted.
+
         Source: sql/functions/67_restart.sql.
         """
-        rows = await self._engine.database.fetch(RESTART_AS_NEW, id_, from_entry, deployment)
-        result, new_id = rows[0]["result"], rows[0]["new_id"]
-        if new_id is not None:
-            self._engine.promoting.poll.now.set()
-            self._engine.claiming.poll.now.set()
-        return str(result), new_id
+        for _ in range(TRIES_MAX):
+            try:
+                rows = await self._engine.database.fetch(
+                    RESTART_AS_NEW, id_, from_entry, deployment
+                )
+            except _LOCKED:
+                rows = []
+            if rows and rows[0]["result"] != "again":
+                result, new_id = rows[0]["result"], rows[0]["new_id"]
+                if new_id is not None:
+                    self._engine.promoting.poll.now.set()
+                    self._engine.claiming.poll.now.set()
+                return str(result), new_id
+            await asyncio.sleep(TRY_SECONDS)
+        return "busy", None
 
     def on_orders(self) -> None:
         """Somebody left an order."""
