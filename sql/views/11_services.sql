@@ -10,7 +10,8 @@ select
      from howdah_core.handler h where h.service = v.no and h.retired_at is null and h.name not like '~%') as handlers,
   v.created_at,
   v.modified_at,
-  v.no as service_no
+  v.no as service_no,
+  v.metadata
 from howdah_core.service v;
 
 comment on view howdah.services is
@@ -28,3 +29,4 @@ comment on column howdah.services.created_at is 'When the name was first registe
 comment on column howdah.services.modified_at is 'When a deployment last changed it.';
 comment on column howdah.services.service_no is
   'Its number in this database: howdah.invocations.service_no.';
+comment on column howdah.services.metadata is 'What its author attached, by name.';

@@ -55,3 +55,10 @@ def http(server: HowdahProcess) -> Iterator[httpx.Client]:
     """A client of the module's ingress."""
     with httpx.Client(base_url=server.ingress, timeout=20, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture
+def admin(server: HowdahProcess) -> Iterator[httpx.Client]:
+    """A client of the module's admin port."""
+    with httpx.Client(base_url=server.admin, timeout=40, trust_env=False) as client:
+        yield client

@@ -12,11 +12,16 @@ from howdah import (
     Service,
     TerminalError,
     VirtualObject,
+    Workflow,
+    WorkflowContext,
+    WorkflowSharedContext,
 )
 
 echo = Service("Echo")
 hidden = Service("Hidden", ingress_private=True)
-counter = VirtualObject("Counter")
+counter = VirtualObject("Counter", description="Counts.", metadata={"team": "seats"})
+approval = Workflow("Approval")
+secret_plan = Workflow("SecretPlan", ingress_private=True)
 
 
 @echo.handler()
@@ -88,3 +93,32 @@ async def total(ctx: ObjectSharedContext) -> int:
 @counter.handler()
 async def own_key(ctx: ObjectContext) -> str:
     return ctx.key()
+
+
+@counter.handler()
+async def hold(ctx: ObjectContext) -> bytes:
+    """Hold the key until an awakeable is resolved, whose id is in the state meanwhile."""
+    id_, value = ctx.awakeable(type_hint=bytes)
+    ctx.set("awakeable", id_)
+    return await value
+
+
+@counter.handler(kind="shared")
+async def awakeable(ctx: ObjectSharedContext) -> str | None:
+    return await ctx.get("awakeable", type_hint=str)
+
+
+@approval.main()
+async def run(ctx: WorkflowContext, amount: int) -> str:
+    who = await ctx.promise("decision", type_hint=str).value()
+    return f"{amount} approved by {who}"
+
+
+@approval.handler()
+async def approve(ctx: WorkflowSharedContext, who: str) -> None:
+    await ctx.promise("decision", type_hint=str).resolve(who)
+
+
+@secret_plan.main("run")
+async def run_secret(ctx: WorkflowContext) -> str:
+    return "secret"

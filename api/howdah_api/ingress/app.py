@@ -6,7 +6,6 @@ where failures become answers. A client never sees a stack trace or a bare 500.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Final
 
@@ -15,13 +14,14 @@ from starlette.types import Receive, Scope, Send
 from howdah.errors import NotFound, StoreUnavailable
 from howdah.options import Options
 from howdah.worker.engine import Engine
-from howdah_api.ingress.bodies import BodyTooLarge, Intake
+from howdah_api.ingress.bodies import BodyTooLarge, Intake, end_exchange
 from howdah_api.ingress.calls import Calls
 from howdah_api.ingress.cors import cors_headers, preflight
 from howdah_api.ingress.heads import Head, read_head, withheld_headers
 from howdah_api.ingress.paths import split_path
 from howdah_api.ingress.results import Results
 from howdah_api.ingress.waits import Waits
+from howdah_api.lifespans import serve_lifespan
 from howdah_api.problems import (
     ClientLeft,
     Problem,
@@ -95,17 +95,8 @@ class IngressApp:
         if intake.is_finished:
             await _send_reply(send, reply, head.origin)
             return
-        # The answer goes first, and ends once the rest of the body is off the connection: a client
-        # that is still sending sees at once that it need not.
         await _send_reply(send, reply, head.origin, is_last=False)
-        if reply.status != _STALLED:
-            await intake.discard()
-        # What arrives even now must be taken off, or the server could not close the exchange.
-        rest = asyncio.ensure_future(intake.wait_for_disconnect())
-        try:
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            rest.cancel()
+        await end_exchange(send, intake, is_stalled=reply.status == _STALLED)
 
     async def _answer(self, scope: Scope, head: Head, intake: Intake) -> Reply:
         if head.is_ambiguous:
@@ -158,12 +149,3 @@ async def _send_reply(
         headers += cors_headers(origin)
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": not is_last})
-
-
-async def serve_lifespan(receive: Receive, send: Send) -> None:
-    """Take part in the server's lifespan without doing anything: the engine has its own."""
-    while True:
-        kind = (await receive())["type"]
-        await send({"type": f"{kind}.complete"})
-        if kind == "lifespan.shutdown":
-            return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from starlette.types import Receive
+from starlette.types import Receive, Send
 
 from howdah_api.problems import ClientLeft, Problem
 
@@ -95,3 +95,24 @@ class Intake:
             self.is_finished = True
         part: bytes = message.get("body", b"")
         return part
+
+
+async def end_exchange(send: Send, intake: Intake, *, is_stalled: bool) -> None:
+    """End an answer that was sent before the request's body was read, `more_body` being true.
+
+    The answer goes first, and ends once the rest of the body is off the connection: a client that
+    is still sending sees at once that it need not.
+
+    Args:
+        send: Of the exchange.
+        intake: Its request body.
+        is_stalled: Do not wait for the rest: it does not come.
+    """
+    if not is_stalled:
+        await intake.discard()
+    # What arrives even now must be taken off, or the server could not close the exchange.
+    rest = asyncio.ensure_future(intake.wait_for_disconnect())
+    try:
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        rest.cancel()

@@ -32,6 +32,7 @@ from howdah_api.problems import (
     unknown_handler,
     unknown_service,
 )
+from howdah_api.times import timestamp
 
 METHODS: Final = ("GET", "POST")
 STATUS_MIN: Final = 200  # below are interim responses, which no client takes for an answer
@@ -167,8 +168,7 @@ def send_reply(invocation_id: str, is_new: bool, execution_time: datetime | None
     """
     body = {"invocationId": invocation_id}
     if execution_time is not None:
-        at = execution_time.astimezone(UTC)
-        body["executionTime"] = f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06d}000Z"
+        body["executionTime"] = timestamp(execution_time)
     body["status"] = "Accepted" if is_new else "PreviouslyAccepted"
     return json_reply(202, body, headers=[(b"x-restate-id", invocation_id.encode())])
 
