@@ -1,0 +1,1 @@
+"""Executes handlers of remote deployments: services written with other SDKs, driven over HTTP."""
