@@ -20,10 +20,11 @@ comment on function howdah_core.remove_lock(boolean) is
   'One transaction at a time removes workflows, promises and keys: part of clean and purge.';
 
 -- Removes completed invocations with everything that is theirs; the run of a workflow with the state
--- and promises of its key; promises of a workflow's key of which no invocation is left. Those who
--- still wait for a promise stay, and get it when it is made again and completed.
--- Locks: none; the caller has the outcomes for update, for workflows remove_lock, and the key of
--- each run. Called by: clean, purge_one.
+-- and promises of its key; promises of a workflow's key of which no invocation is left. Where some
+-- are left, promises become what they are before anybody touched them: a batch that found the row
+-- there and is about to lock it may not miss it, and those who wait for it stay.
+-- Locks: promises, sorted, waiting. The caller has the outcomes for update, for workflows remove_lock,
+-- and the key of each run. Raises: 55P03. Called by: clean, purge_one.
 create or replace function howdah_core.remove(p_ids uuid[]) returns void
 language plpgsql
 set enable_seqscan = off
@@ -60,16 +61,24 @@ begin
                                   where y.service = u.service and y.key = u.key offset 0) x
              where u.is_run) z
      where s.ctid = z.ct;
-    delete from howdah_core.promise p
-     using (select x.service, x.key, x.name
-              from unnest(v_service, v_key, v_is_run) u(service, key, is_run)
-             cross join lateral (select y.service, y.key, y.name from howdah_core.promise y
-                                  where y.service = u.service and y.key = u.key offset 0) x
-             cross join lateral (select exists (select from howdah_core.invocation i
-                                                 where i.service = u.service and i.key = u.key)
-                                   as is_used offset 0) i
-             where u.is_run or not i.is_used) z
-     where p.service = z.service and p.key = z.key and p.name = z.name;
+    perform from (select u.service, u.key from unnest(v_service, v_key) u(service, key)
+                   order by 1, 2) u
+      cross join lateral (select from howdah_core.promise p
+                           where p.service = u.service and p.key = u.key
+                           order by p.service, p.key, p.name for update) l;
+    with concerned as materialized (
+      select x.ct, u.is_run, i.is_used
+        from unnest(v_service, v_key, v_is_run) u(service, key, is_run)
+        cross join lateral (select y.ctid ct from howdah_core.promise y
+                             where y.service = u.service and y.key = u.key offset 0) x
+        cross join lateral (select exists (select from howdah_core.invocation i
+                                            where i.service = u.service and i.key = u.key)
+                              as is_used offset 0) i),
+    gone as (
+      delete from howdah_core.promise p using concerned c where p.ctid = c.ct and not c.is_used)
+    update howdah_core.promise p set value = null, detail = null, completed_at = null
+      from concerned c
+     where p.ctid = c.ct and c.is_used and c.is_run;
   end if;
 end
 $$;
@@ -188,12 +197,13 @@ comment on function howdah_core.purge_journal_of(uuid) is
 -- state and promises, unless somebody holds the key. Nothing goes within five seconds of its
 -- completion or while somebody who waits for its outcome was not told.
 --
--- A keylock row goes with the last invocation of a key without state. A batch that found the row there
--- and is about to lock it would find nothing; so nobody may be between the two: the table is locked
--- for as long as the deletion takes, and if that is not to be had in 20 ms, the last invocations of
--- such keys stay for another time.
+-- With the last invocation of a key go its promises and, where it has no state, its keylock row. A
+-- batch that found such a row there and is about to lock it would find nothing; so nobody may be
+-- between the two: both tables are locked until the commit, and if that is not to be had in 20 ms,
+-- the last invocations of such keys stay for another time.
 --
--- Locks: remove_lock, not waiting; outcomes, keys of runs, sinks: skip locked; table keylock.
+-- Locks: remove_lock, not waiting; outcomes, keys of runs, sinks: skip locked; promises; then tables
+-- keylock and promise.
 -- Raises: WD010. Called by: worker/engine.py.
 create or replace function howdah_core.clean(p_limit int) returns int
 language plpgsql
@@ -270,7 +280,7 @@ begin
      where l.holder is null;
   end if;
 
-  -- 2 Which of them are the last of a key that keeps nothing.
+  -- 2 Which of them are the last of a key that leaves something behind.
   if v_ids is not null then
     select array_agg(k.service), array_agg(k.key) into v_service, v_key
       from (select i.service, i.key, count(*) as n, bool_or(i.id = any (v_runs)) as is_run
@@ -286,8 +296,10 @@ begin
         select exists (select from howdah_core.state s
                         where s.service = k.service and s.key = k.key) as has_state,
                exists (select from howdah_core.keylock l
-                        where l.service = k.service and l.key = k.key) as has_row offset 0) s
-     where a.n = k.n and s.has_row and (k.is_run or not s.has_state);
+                        where l.service = k.service and l.key = k.key) as has_row,
+               exists (select from howdah_core.promise p
+                        where p.service = k.service and p.key = k.key) as has_promise offset 0) s
+     where a.n = k.n and (s.has_promise or s.has_row and (k.is_run or not s.has_state));
   end if;
   if v_service is not null then
     select array_agg(i.id) filter (where i.is_last), array_agg(i.id) filter (where not i.is_last)
@@ -298,9 +310,9 @@ begin
               left join lateral (select y.service, y.key from howdah_core.invocation y
                                   where y.id = u.id offset 0) x on true) i;
     begin
-      perform howdah_core.remove(v_last);
       perform set_config('lock_timeout', '20ms', true);
-      lock table howdah_core.keylock in share row exclusive mode;
+      perform howdah_core.remove(v_last);
+      lock table howdah_core.keylock, howdah_core.promise in share row exclusive mode;
       delete from howdah_core.keylock k
        using unnest(v_service, v_key) u(service, key)
        where k.service = u.service and k.key = u.key and k.holder is null
@@ -314,6 +326,7 @@ begin
     exception when lock_not_available then
       null;
     end;
+    perform set_config('lock_timeout', '1s', true);
   end if;
   if v_ids is not null then
     perform howdah_core.remove(v_ids);

@@ -180,8 +180,8 @@ $$;
 comment on function howdah_core.accept_one(int, text, bytea, interval, text) is
   'Makes an invocation that is due: part of howdah.send and howdah.set_state.';
 
--- The number of a service's handler in force. p_is_known: a name that begins with '~' may be asked for.
--- Locks: none. Raises: WD012, WD013, WD014. Called by: howdah.send, howdah.set_state.
+-- The number of a service's handler in force. p_is_hidden: a name that begins with '~' may be asked for.
+-- Locks: none. Raises: WD012, WD013, WD019. Called by: howdah.send, howdah.set_state.
 create or replace function howdah_core.find_handler(
   p_service text, p_handler text, p_key text, p_is_hidden boolean)
 returns int
@@ -201,10 +201,10 @@ begin
         'No worker has registered any yet.');
   end if;
   if v_s.kind = 'service' and p_key is not null then
-    raise sqlstate 'WD014' using message = format('service %L has no keys', p_service),
+    raise sqlstate 'WD019' using message = format('service %L has no keys', p_service),
       hint = 'Leave the key out.';
   elsif v_s.kind <> 'service' and coalesce(p_key, '') = '' then
-    raise sqlstate 'WD014' using message = format('%s %L is called by key', v_s.kind, p_service),
+    raise sqlstate 'WD019' using message = format('%s %L is called by key', v_s.kind, p_service),
       hint = format('Name one: key => %L.', '…');
   end if;
   select h.no into v_h
@@ -230,7 +230,7 @@ $$;
 comment on function howdah_core.find_handler(text, text, text, boolean) is
   'The number of a handler, or an error that helps: part of howdah.send and howdah.set_state.';
 
--- Raises: WD012 to WD016 (sql/README.md).
+-- Raises: WD012, WD013, WD015, WD016, WD019 (sql/README.md).
 create or replace function howdah.send(
   service text, handler text, argument jsonb default null, key text default null,
   delay interval default null, idempotency_key text default null)
@@ -269,7 +269,7 @@ $$;
 comment on function howdah.send(text, text, jsonb, text, interval, text) is
   'Sends a handler an argument, now or after a delay; returns the invocation''s id, of an earlier one where the idempotency key or the workflow''s key has been used.';
 
--- Raises: WD012, WD013, WD014, WD017 (sql/README.md).
+-- Raises: WD012, WD013, WD017, WD019 (sql/README.md).
 create or replace function howdah.set_state(service text, key text, state jsonb) returns uuid
 language plpgsql
 as $$

@@ -92,7 +92,9 @@ async def history(db: Database) -> Database:
 async def operate(
     db: Database, id_: UUID, verb: str, deployment: str | None = None
 ) -> asyncpg.Record:
-    row = await db.fetchrow("select * from howdah_core.operate($1, $2, $3)", id_, verb, deployment)
+    row: asyncpg.Record | None = await db.fetchrow(
+        "select * from howdah_core.operate($1, $2, $3)", id_, verb, deployment
+    )
     assert row is not None
     return row
 
@@ -542,7 +544,8 @@ async def test_a_restart_with_a_journal_gets_it_with_its_lease(history: Database
     new_id = await restarted(history, FAILED, 1)
 
     rows = await history.fetch(
-        "select what, id, idx, kind, cid from howdah_core.claim(1, 1, 1, '{3}', 10) where id = $1",
+        "select what, id, idx, kind, cid"
+        "  from howdah_core.claim(1, 1, '{3}', '{1}', '{3}', 0, 10) where id = $1",
         new_id,
     )
 
