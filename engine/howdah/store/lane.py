@@ -151,9 +151,18 @@ class Lane:
 
     async def settled(self) -> None:
         """Wait until nothing is pending and nothing is on its way."""
-        while self._units or self._accepts or self._deliveries or not self._idle.is_set():
+        while not self.is_settled:
             await self._idle.wait()
             await asyncio.sleep(0)
+
+    async def landed(self) -> None:
+        """Wait until the batch that is on its way now is there, if one is."""
+        await self._idle.wait()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is pending and nothing is on its way."""
+        return self._idle.is_set() and not (self._units or self._accepts or self._deliveries)
 
     # The loop.
 

@@ -126,7 +126,7 @@ class Attempt:
         self._runs: dict[asyncio.Task[None], int] = {}
         self._calls: dict[int, tuple[UUID, int | None]] = {}
         self._written: dict[str, bool] = {}
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timers: dict[int, asyncio.TimerHandle] = {}
         self._task: asyncio.Task[None] | None = None
         self._finishing: Unit | None = None
         self._uncommitted = 0
@@ -192,7 +192,7 @@ class Attempt:
             self.machine.closed = reason
         for run in list(self._runs):
             run.cancel()
-        for timer in self._timers:
+        for timer in self._timers.values():
             timer.cancel()
         waiter = self._waiter
         if waiter is not None and not waiter.done():
@@ -403,17 +403,30 @@ class Attempt:
                 run.cancel(f"cancelled: {cid}")
 
     @property
-    def is_idle(self) -> bool:
-        """Whether it waits for others alone: nothing runs here, nothing of it is on its way."""
+    def _is_waiting(self) -> bool:
         return (
             self._waiter is not None
             and not self._waiter.done()
-            and not self._runs
             and not self._uncommitted
             and not self._fresh_sleeps
             and self._finishing is None
             and not self._is_over
         )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for others alone: nothing runs here, nothing of it is on its way."""
+        return self._is_waiting and not self._runs
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it does nothing here until others or the clock do; a step may wait for a retry."""
+        paused = self.engine.skipping.paused
+        return self._is_waiting and self.unit is None and all(run in paused for run in self._runs)
+
+    def next_due_at(self) -> datetime | None:
+        """When the first of its timers rings, by the database's clock."""
+        return min((self.sleeps[cid] for cid in self._timers), default=None)
 
     def abort_if_stuck(self, seconds: float) -> None:
         """Fail an attempt whose handler neither waits for howdah, nor in a step, nor goes on."""
@@ -462,11 +475,19 @@ class Attempt:
         )
 
     def _start_timer(self, cid: int, seconds: float) -> None:
-        self._timers.append(
-            asyncio.get_running_loop().call_later(max(seconds, 0.0), self._timer_due, cid)
+        self._timers[cid] = asyncio.get_running_loop().call_later(
+            max(seconds, 0.0), self._timer_due, cid
         )
 
+    def rearm_timers(self) -> None:
+        """The database's clock jumped: timers ring when their sleeps are due by the new time."""
+        now = self.engine.database_now()
+        for cid, timer in list(self._timers.items()):
+            timer.cancel()
+            self._start_timer(cid, (self.sleeps[cid] - now).total_seconds())
+
     def _timer_due(self, cid: int) -> None:
+        self._timers.pop(cid, None)
         if self.is_open:
             self.notify(Kind.SLEEP_COMPLETED, cid, None, None)
             self.flush()
@@ -521,14 +542,15 @@ class Attempt:
     ) -> None:
         value: bytes | None = None
         detail: str | None = None
-        attempt, started, pause = 0, monotonic(), 0.0
+        skipping = self.engine.skipping
+        attempt, started, pause = 0, skipping.seconds(), 0.0
         policy = options.retry_policy()
         try:
             while True:
                 attempt += 1
                 try:
                     if pause:
-                        await asyncio.sleep(pause)
+                        await skipping.pause(pause)
                     if is_async:
                         result = await action()
                     else:
@@ -557,7 +579,7 @@ class Attempt:
                     if policy is None:
                         self._fail(error, name)
                         return
-                    elapsed = timedelta(seconds=monotonic() - started)
+                    elapsed = timedelta(seconds=skipping.seconds() - started)
                     delay = delay_after(policy, attempt, self.engine.jitter(), elapsed=elapsed)
                     if delay is None:
                         detail = failure_detail(500, f"step {name!r} failed: {error}", None)
@@ -838,6 +860,8 @@ class Attempt:
         self._give_back_failed(error, step)
 
     def _give_back_failed(self, error: BaseException, step: str | None) -> None:
+        if self.engine.on_attempt_failed is not None:
+            self.engine.on_attempt_failed(self, error)
         stack = "".join(traceback.format_exception(error))[-STACKTRACE_CHARACTERS_MAX:]
         failure: dict[str, Any] = {
             "code": getattr(error, "status_code", 500),

@@ -52,6 +52,7 @@ from howdah.worker.operating import Operating
 from howdah.worker.patching import patch_handler
 from howdah.worker.promoting import Promoting
 from howdah.worker.recovery import Recovery
+from howdah.worker.skipping import Skipping
 from howdah.worker.suspending import TICK_SECONDS, Suspending
 from howdah.worker.sweeping import SWEEP_SECONDS, Sweeping
 
@@ -141,6 +142,8 @@ class Engine:
         self.is_up = False
         self.is_draining = False
         self._clock = (datetime.now(UTC), monotonic())
+        self.on_attempt_failed: Callable[[Attempt, BaseException], None] | None = None
+        """Told of each attempt that fails, for tests: what is stored of an error is its text."""
         self._random = random.Random()
         self._threads = ThreadPoolExecutor(THREADS_MAX, "howdah step")
         self.heartbeat: Heartbeat | None = None
@@ -154,6 +157,7 @@ class Engine:
         self.promoting = Promoting(self)
         self.sweeping = Sweeping(self)
         self.observing = Observing(self)
+        self.skipping = Skipping(self)
         self.suspending = Suspending(self)
         self.recovery = Recovery(self)
         self.draining = Draining(self)
@@ -173,6 +177,7 @@ class Engine:
         self.on_orders = self.operating.on_orders
         self.operate = self.operating.operate
         self.restart_as_new = self.operating.restart_as_new
+        self.on_clock_moved = self.skipping.on_clock_moved
 
     @classmethod
     def create(cls, *, dsn: str, options: Options, services: Sequence[AnyService]) -> Engine:

@@ -44,6 +44,8 @@ class Heartbeat:
         self._worker_no = worker_no
         self._on_fenced = on_fenced
         self._stop = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="howdah heartbeat", daemon=True)
         self.renewed_at = monotonic()
         """When the last beat that was answered was *sent*."""
@@ -56,6 +58,9 @@ class Heartbeat:
     def stop(self) -> None:
         """Stop and wait for the thread."""
         self._stop.set()
+        with contextlib.suppress(RuntimeError):  # its loop may just have ended
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._ending.set)
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
@@ -64,6 +69,7 @@ class Heartbeat:
 
     async def _beat_on(self) -> None:
         connection: asyncpg.Connection[Any] | None = None
+        self._loop = asyncio.get_running_loop()
         while not self._stop.is_set():
             try:
                 if connection is None or connection.is_closed():
@@ -74,12 +80,18 @@ class Heartbeat:
                     self._on_fenced(worker_no)
                 else:
                     self.renewed_at = sent_at
-                await asyncio.sleep(self._period)
+                await self._pause(self._period)
             except (StoreUnavailable, *DRIVER_ERRORS):
                 if connection is not None:
                     connection.terminate()
                     connection = None
-                await asyncio.sleep(RECONNECT_SECONDS)
+                await self._pause(RECONNECT_SECONDS)
         if connection is not None:
             with contextlib.suppress(*DRIVER_ERRORS):
                 await connection.close(timeout=1)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or until told to stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()

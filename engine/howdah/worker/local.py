@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import random
-import time
 import uuid
 from collections.abc import Callable, Generator
 from datetime import timedelta
@@ -220,7 +219,7 @@ class LocalContext(WorkflowContext):
         return uuid.UUID(int=self.random().getrandbits(128), version=4)
 
     def time(self) -> DurableFuture[float]:
-        return self._run("time", time.time, False, _FLOAT, RunOptions())
+        return self._run("time", self._attempt.engine.skipping.time, False, _FLOAT, RunOptions())
 
     # Steps and timers.
 
