@@ -4,7 +4,9 @@ import asyncio
 import base64
 import hashlib
 import json
+import re
 import uuid
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -454,6 +456,30 @@ async def test_state_is_set_through_the_keys_own_queue(
     await history.execute("select howdah_core.promote(1, 1, 10)")
     assert await history.fetchval("select max(seq) from howdah_core.inbox where id = $1", id_) == 3
     await assert_healthy(history)
+
+
+async def test_every_example_of_the_page_runs(history: Database) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
+    blocks = re.findall(r"^```postgresql\n(.*?)^```$", page, re.M | re.S)
+    await history.execute("create schema shop; create table shop.orders (id int, state text)")
+
+    for block in blocks:
+        await history.execute(block.replace(":'id'", f"'{RUNNING}'"))
+
+    words = set(re.findall(r"howdah\.(\w+)\(", "".join(blocks)))
+    assert words == {"cancel", "kill", "resume", "restart_as_new", "signal", "send", "set_state"}
+    await assert_healthy(history)
+
+
+async def test_the_page_names_every_verb(db: Database) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
+    rows = await db.fetch(
+        "select proname from pg_proc where pronamespace = 'howdah'::regnamespace"
+        " and provolatile = 'v'"
+    )
+    table = "".join(re.findall(r"^\| (`\w+\(.*)$", page, re.M))
+
+    assert set(re.findall(r"`(\w+)\(", table)) == {row["proname"] for row in rows}
 
 
 async def test_every_function_for_people_may_be_called_by_the_names_of_its_arguments(
