@@ -24,11 +24,19 @@ async def running_engine(
     dsn: str,
     services: Sequence[AnyService],
     before_call: Callable[[str], None] | None = None,
+    *,
+    always_replay: bool = False,
     **options: Any,
 ) -> AsyncIterator[Engine]:
     """A started engine; stopped (not drained) at the end."""
     options.setdefault("drain_timeout", timedelta(seconds=5))
-    engine = Engine(dsn=dsn, options=Options(**options), services=services, before_call=before_call)
+    engine = Engine(
+        dsn=dsn,
+        options=Options(**options),
+        services=services,
+        before_call=before_call,
+        always_replay=always_replay,
+    )
     await engine.start()
     try:
         yield engine
@@ -77,6 +85,13 @@ async def until(db: asyncpg.Connection[Any], query: str, *arguments: Any) -> Any
             if value:
                 return value
             await asyncio.sleep(0.01)
+
+
+async def until_true(condition: Callable[[], object]) -> None:
+    """Wait until a condition of this process holds; bounded as `until`."""
+    async with asyncio.timeout(BOUND_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 async def assert_healthy(db: asyncpg.Connection[Any]) -> None:

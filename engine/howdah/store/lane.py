@@ -432,7 +432,7 @@ class Lane:
                     owner.release_slots(int(new.is_granted))
                 for other in unit.tied:
                     other.tied.remove(unit)
-                    other.attempt.on_parent_lost(other, unit.attempt)
+                    other.attempt.on_tie_lost(other, unit)
                 unit.attempt.abandon()
             else:
                 unit.refusals += 1

@@ -8,6 +8,7 @@ the attempt may still write lies with Postgres: a unit that comes back lost ends
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
 import traceback
@@ -67,6 +68,7 @@ class Attempt:
     __slots__ = (
         "_calls",
         "_consumed",
+        "_due",
         "_finishing",
         "_fresh_sleeps",
         "_is_over",
@@ -127,6 +129,7 @@ class Attempt:
         self._calls: dict[int, tuple[UUID, int | None]] = {}
         self._written: dict[str, bool] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._due: list[int] = []
         self._task: asyncio.Task[None] | None = None
         self._finishing: Unit | None = None
         self._uncommitted = 0
@@ -257,11 +260,35 @@ class Attempt:
             RetryableError(f"Postgres can't store what this attempt recorded: {error}"), None
         )
 
-    def on_parent_lost(self, unit: Unit, parent: Attempt) -> None:
-        """The caller left this process: its completion goes by mail."""
-        outcome = unit.final.outcome if unit.final else None
-        if outcome is not None and self.record.parent_cid is not None:
-            unit.mail.append(_completion_mail(parent.id, self.record.parent_cid, outcome))
+    def on_tie_lost(self, unit: Unit, lost: Unit) -> None:
+        """What this unit was tied to is not written: the lease of its attempt is gone.
+
+        A caller that left this process gets its completion by mail. A callee's completion leaves
+        the unit of its caller: another attempt will complete the call.
+        """
+        if lost.attempt.id == self.record.parent_id:
+            outcome = unit.final.outcome if unit.final else None
+            if outcome is not None and self.record.parent_cid is not None:
+                mail = _completion_mail(lost.attempt.id, self.record.parent_cid, outcome)
+                unit.mail.append(mail)
+        elif lost.final is not None and lost.final.outcome is not None:
+            cid = lost.attempt.record.parent_cid
+            value, detail = _completion(lost.final.outcome)
+            self._withdraw(unit, (Kind.CALL_COMPLETED, cid, None, value, None, detail))
+
+    def _withdraw(self, unit: Unit, facts: tuple[Any, ...]) -> None:
+        """Take a notification that nobody saw yet out of its unit; what follows moves up."""
+        place = next(n for n, entry in enumerate(unit.entries) if entry[1:] == facts)
+        del unit.entries[place]
+        rest = [(unit, place)]
+        if self.unit is not None and self.unit is not unit:
+            rest.append((self.unit, 0))
+        for later, first in rest:
+            later.entries[first:] = [
+                entry._replace(idx=entry.idx - 1) for entry in later.entries[first:]
+            ]
+        self.machine.next_idx -= 1
+        self._uncommitted -= 1
 
     # Writing.
 
@@ -309,6 +336,9 @@ class Attempt:
         if finishing.final.status == "suspended" and finishing is self.unit:
             finishing.final = None
             self._finishing = None
+            for cid in self._due:
+                self._start_timer(cid, 0.0)
+            self._due.clear()
             return True
         return False
 
@@ -491,6 +521,9 @@ class Attempt:
         if self.is_open:
             self.notify(Kind.SLEEP_COMPLETED, cid, None, None)
             self.flush()
+        else:
+            # Its suspension is on its way. Should it be called off, nobody else will say this.
+            self._due.append(cid)
 
     # Verbs: what LocalContext turns into.
 
@@ -529,7 +562,17 @@ class Attempt:
                 self._run(cid, name, action, is_async, serde, options)
             )
             self._runs[run] = cid
+            run.add_done_callback(functools.partial(self._on_run_done, cid, name))
         return cid
+
+    def _on_run_done(self, cid: int, name: str, run: asyncio.Task[None]) -> None:
+        """A step that was cancelled before it began has run nothing, its own end included."""
+        if self._runs.pop(run, None) is not None and self.machine.closed is None and self.is_open:
+            self._end_run(cid, None, _cancelled_step(name))
+
+    def _end_run(self, cid: int, value: bytes | None, detail: str | None) -> None:
+        self.notify(Kind.RUN_COMPLETED, cid, value, detail)
+        self.flush()
 
     async def _run(
         self,
@@ -573,7 +616,7 @@ class Attempt:
                     if self._is_over or self.machine.closed is not None:
                         raise
                     # A step that its invocation's cancellation ended is not executed again.
-                    detail = failure_detail(409, f"step {name!r} was cancelled", None)
+                    detail = _cancelled_step(name)
                     break
                 except Exception as error:
                     if policy is None:
@@ -591,8 +634,7 @@ class Attempt:
             if run is not None:
                 self._runs.pop(run, None)
         if self.is_open:
-            self.notify(Kind.RUN_COMPLETED, cid, value, detail)
-            self.flush()
+            self._end_run(cid, value, detail)
 
     def start_sleep(self, delay: timedelta, name: str | None) -> int:
         """Record a timer, or go on waiting for a recorded one. Returns the cid."""
@@ -826,10 +868,7 @@ class Attempt:
         if record.parent_cid is not None and record.parent_id is not None:
             parent = self.engine.residents.get(record.parent_id)
             if parent is not None and parent.is_open:
-                value = outcome.value if outcome.code is None else None
-                detail = None
-                if outcome.code is not None:
-                    detail = failure_detail(outcome.code, outcome.message or "", outcome.metadata)
+                value, detail = _completion(outcome)
                 theirs = parent.notify(Kind.CALL_COMPLETED, record.parent_cid, value, detail)
                 unit.tied.append(theirs)
                 theirs.tied.append(unit)
@@ -954,11 +993,19 @@ class Attempt:
         engine.claiming.on_given_back(self, final)
 
 
-def _completion_mail(target: UUID, cid: int, outcome: Outcome) -> Mail:
+def _cancelled_step(name: str) -> str:
+    return failure_detail(409, f"step {name!r} was cancelled", None)
+
+
+def _completion(outcome: Outcome) -> tuple[bytes | None, str | None]:
+    """What an outcome is to the caller: a value, or the JSON of a failure."""
     if outcome.code is None:
-        return Mail(target, Kind.CALL_COMPLETED, cid, outcome.value, None)
-    detail = failure_detail(outcome.code, outcome.message or "", outcome.metadata)
-    return Mail(target, Kind.CALL_COMPLETED, cid, None, detail)
+        return outcome.value, None
+    return None, failure_detail(outcome.code, outcome.message or "", outcome.metadata)
+
+
+def _completion_mail(target: UUID, cid: int, outcome: Outcome) -> Mail:
+    return Mail(target, Kind.CALL_COMPLETED, cid, *_completion(outcome))
 
 
 def _only_runs(unit: Unit) -> bool:

@@ -22,6 +22,7 @@ OPERATE = "select * from howdah_core.operate($1, $2, $3)"
 RESTART_AS_NEW = "select * from howdah_core.restart_as_new($1, $2, $3)"
 NEXT_ORDERS = "select * from howdah_core.next_orders($1)"
 CARRY_OUT = "select * from howdah_core.carry_out($1)"
+LOST_LEASES = "select * from howdah_core.lost_leases($1, $2, $3)"
 ORDERS_MAX = 200
 TRIES_MAX = 20
 TRY_SECONDS = 0.05
@@ -152,7 +153,18 @@ class Operating:
             self.on_orders()
 
     def on_taken(self, id_: UUID) -> None:
-        """The lease of an invocation was taken away: stop its code."""
-        attempt = self._engine.residents.get(id_)
-        if attempt is not None:
+        """The lease of an invocation was taken away, somebody says: stop its code if so.
+
+        The word may be older than the lease that is held here now.
+        """
+        if id_ in self._engine.residents:
+            self._engine.loops.later(self._drop_if_lost(id_))
+
+    async def _drop_if_lost(self, id_: UUID) -> None:
+        engine = self._engine
+        attempt = engine.residents.get(id_)
+        if attempt is None:
+            return
+        asked = (engine.worker_no, [id_], [attempt.epoch])
+        if await engine.database.fetch(LOST_LEASES, *asked):
             attempt.abandon()
