@@ -93,3 +93,17 @@ def test_a_closed_machine_raises_at_every_verb() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         machine.command(Kind.RUN, "a", cids=1)
+
+
+@pytest.mark.parametrize("kind", [Kind.CALL, Kind.SEND])
+def test_a_call_under_another_idempotency_key_than_recorded_is_refused(kind: Kind) -> None:
+    recorded = entry(1, kind, 1, name="S/h", value=b"", detail='{"idempotency_key": "a"}')
+    machine = Machine("S/h", [recorded])
+
+    with pytest.raises(NonDeterminism) as caught:
+        machine.command(kind, "S/h", b"", cids=1)
+
+    assert "idempotency key 'a'" in str(caught.value)
+    assert machine.next_cid == 1
+    machine.command(kind, "S/h", b"", detail='{"idempotency_key":"a"}', cids=2)
+    assert machine.next_cid == 3

@@ -7,6 +7,8 @@ from enum import IntEnum
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 
 class Kind(IntEnum):
     """The kinds of entries, as numbered in `howdah_core.journal.kind`.
@@ -115,11 +117,23 @@ _WORDS = {
 }
 
 
-def describe(kind: int, name: str | None, value: bytes | None = None) -> str:
+def idempotency_key(entry: Entry) -> str | None:
+    """The idempotency key of a call or send, or None. It takes a completion id of its own."""
+    if entry.detail is None or entry.kind not in (Kind.CALL, Kind.SEND):
+        return None
+    key: str | None = msgspec.json.decode(entry.detail).get("idempotency_key")
+    return key
+
+
+def describe(
+    kind: int, name: str | None, value: bytes | None = None, idempotency_key: str | None = None
+) -> str:
     """One command in words, for the message that shows a mismatch: `set state "cart" = [1]`."""
     words = _WORDS.get(Kind(kind), f"entry of kind {kind}")
     if name:
         words += f" {name!r}"
+    if idempotency_key:
+        words += f" with idempotency key {idempotency_key!r}"
     if value is not None:
         shown = value[:80].decode("utf-8", "backslashreplace")
         words += f" with {shown}{'…' if len(value) > 80 else ''}"

@@ -15,7 +15,15 @@ from typing import TypeAlias
 from uuid import UUID
 
 from howdah.errors import Cancelled, NonDeterminism
-from howdah.machine.entries import AWAKEABLE_FIRST, CANCEL, NOTIFICATION, Entry, Kind, describe
+from howdah.machine.entries import (
+    AWAKEABLE_FIRST,
+    CANCEL,
+    NOTIFICATION,
+    Entry,
+    Kind,
+    describe,
+    idempotency_key,
+)
 
 WaitKey: TypeAlias = int | tuple[str, int]
 """What can be awaited: a completion id, an awakeable (-n), or the n-th signal of a name."""
@@ -118,27 +126,28 @@ class Machine:
         """
         if self.closed is not None:
             raise self.closed
-        cid = None
-        if cids:
-            cid = self.next_cid
-            self.next_cid += cids
+        entry = Entry(
+            self.next_idx, kind, self.next_cid if cids else None, name, value, ref, detail
+        )
         if self._cursor < len(self._commands):
             recorded = self._commands[self._cursor]
             if (
                 recorded.kind != kind
                 or (kind in _MATCH_NAME and recorded.name != name)
                 or (kind in _MATCH_VALUE and recorded.value != value)
+                or idempotency_key(recorded) != idempotency_key(entry)
             ):
                 raise NonDeterminism(
                     handler=self.handler,
                     entry_index=recorded.idx,
-                    recorded=describe(recorded.kind, recorded.name, _shown(recorded)),
-                    attempted=describe(kind, name, value if kind in _MATCH_VALUE else None),
+                    recorded=_described(recorded),
+                    attempted=_described(entry),
                 )
             self._cursor += 1
-            return recorded
-        entry = Entry(self.next_idx, kind, cid, name, value, ref, detail)
-        self.next_idx += 1
+            entry = recorded
+        else:
+            self.next_idx += 1
+        self.next_cid += cids
         return entry
 
     def notification(
@@ -237,10 +246,11 @@ class Machine:
             raise NonDeterminism(
                 handler=self.handler,
                 entry_index=recorded.idx,
-                recorded=describe(recorded.kind, recorded.name, _shown(recorded)),
+                recorded=_described(recorded),
                 attempted="the handler ended here",
             )
 
 
-def _shown(entry: Entry) -> bytes | None:
-    return entry.value if entry.kind in _MATCH_VALUE else None
+def _described(entry: Entry) -> str:
+    shown = entry.value if entry.kind in _MATCH_VALUE else None
+    return describe(entry.kind, entry.name, shown, idempotency_key(entry))
