@@ -113,20 +113,20 @@ class _Sent(SendHandle):
 
 
 class _Promise(DurablePromise[T]):
-    __slots__ = ("_attempt", "_name", "_serde")
+    __slots__ = ("_attempt", "_serde")
 
     def __init__(self, attempt: Attempt, name: str, serde: Serde[T]) -> None:
+        super().__init__(name)
         self._attempt = attempt
-        self._name = name
         self._serde = serde
 
     def value(self) -> DurableFuture[T]:
         attempt = self._attempt
-        return _Future(attempt, attempt.ask(Kind.GET_PROMISE, self._name), self._serde)
+        return _Future(attempt, attempt.ask(Kind.GET_PROMISE, self.name), self._serde)
 
     def peek(self) -> DurableFuture[T | None]:
         attempt = self._attempt
-        return _OptionalFuture(attempt, attempt.ask(Kind.PEEK_PROMISE, self._name), self._serde)
+        return _OptionalFuture(attempt, attempt.ask(Kind.PEEK_PROMISE, self.name), self._serde)
 
     def resolve(self, value: T) -> DurableFuture[None]:
         return self._complete(self._serde.serialize(value), None)
@@ -136,7 +136,7 @@ class _Promise(DurablePromise[T]):
 
     def _complete(self, value: bytes | None, detail: str | None) -> DurableFuture[None]:
         attempt = self._attempt
-        cid = attempt.ask(Kind.COMPLETE_PROMISE, self._name, value=value, detail=detail)
+        cid = attempt.ask(Kind.COMPLETE_PROMISE, self.name, value=value, detail=detail)
         return _Future(attempt, cid, None)
 
 
