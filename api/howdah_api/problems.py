@@ -156,3 +156,13 @@ def unknown_handler(service: str, handler: str) -> Problem:
 def private_service() -> Problem:
     """400 for a handler that only other handlers may call."""
     return Problem(400, "the invoked service is not public")
+
+
+def already_invoked(invocation_id: str) -> Problem:
+    """409 for the call of a workflow that has run, or runs: its result is there to attach to."""
+    return Problem(
+        409,
+        "the workflow method was already invoked",
+        source="invocation",
+        headers=[(b"x-restate-id", invocation_id.encode())],
+    )

@@ -129,8 +129,6 @@ def test_a_delayed_send_tells_when_it_runs(http: httpx.Client) -> None:
         ("POST", "/openapi/x", 404, "not found"),
         ("POST", "/restate/scope/a/call/Echo/nothing", 400, "scoped invocations require vqueues"),
         ("POST", "/restate/scope/a/call/Counter/k/add", 400, "scope is not supported for Virtual"),
-        ("GET", "/restate/workflow/Order/k/attach", 404, "not found"),
-        ("POST", "/restate/awakeables/prom_1/resolve", 404, "not found"),
         ("GET", "/restate/nonsense", 404, "not found"),
     ],
 )

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from howdah.errors import NotFound, StoreUnavailable
 from howdah.options import Options
 from howdah.worker.engine import Engine
+from howdah_api.ingress.awakeables import VERBS, WORDS, Awakeables
 from howdah_api.ingress.bodies import BodyTooLarge, Intake, end_exchange
 from howdah_api.ingress.calls import Calls
 from howdah_api.ingress.cors import cors_headers, preflight
@@ -51,6 +52,7 @@ class IngressApp:
         self._waits = Waits()
         self._calls = Calls(engine, options, self._waits)
         self._results = Results(engine, self._calls, self._waits)
+        self._awakeables = Awakeables(engine, options)
         self._bytes_max = options.body_bytes_max
         self._withheld = withheld_headers(options.header_allow)
         self._count = 0
@@ -120,6 +122,8 @@ class IngressApp:
         is_send = None
         if first == "restate":
             word = segments[1]
+            if word in WORDS and len(segments) == 4 and segments[3] in VERBS:
+                return await self._awakeables.answer(segments, method=method, intake=intake)
             if word not in ("call", "send"):
                 return await self._results.answer(segments, method=method, intake=intake)
             if len(segments) < 4:

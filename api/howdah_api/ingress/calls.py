@@ -7,6 +7,7 @@ interface: path, method, handler, its visibility, headers, delay, body.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -25,6 +26,7 @@ from howdah_api.problems import (
     Header,
     Problem,
     Reply,
+    already_invoked,
     error_reply,
     json_reply,
     method_not_allowed,
@@ -104,6 +106,10 @@ class Calls:
         if target.is_send:
             return send_reply(str(accepted.id), accepted.is_new, accepted.execution_time)
         assert accepted.outcome is not None, "a call waits for its outcome"
+        if handler.kind == "workflow" and not accepted.is_new:
+            # Who wants its result attaches; to call once more is most likely a mistake.
+            asyncio.ensure_future(accepted.outcome).cancel()
+            raise already_invoked(str(accepted.id))
         outcome = await self._waits.outcome(accepted.id, accepted.outcome, intake)
         return outcome_reply(
             outcome, content_type=handler.output_content_type, is_stored=not accepted.is_new
@@ -145,6 +151,12 @@ class Calls:
             raise private_service()
         if head.bad_header is not None:
             raise head.bad_header
+        if head.idempotency_key is not None and handler.kind == "workflow":
+            raise Problem(
+                400,
+                "cannot use the idempotency key with workflow handlers. The handler invocation"
+                " will already be idempotent by the workflow key itself.",
+            )
         if head.limit_key is not None:
             raise _no_scope()
         if not query_string:

@@ -1,8 +1,11 @@
 """Attach, output, lookup and health: what can be asked about invocations that exist.
 
-Two families of paths name the same things: by invocation id and by idempotency key in the path,
-and `POST /restate/{attach,output,lookup}` with the target as a JSON body. Nothing here changes
-anything that is stored.
+Two families of paths name the same things: by invocation id, by idempotency key and by a workflow's
+key in the path, and `POST /restate/{attach,output,lookup}` with the target as a JSON body. Nothing
+here changes anything that is stored.
+
+Who has an invocation's id may ask for its result, whatever handler it is of: nobody guesses an id.
+Keys can be guessed, so by key only public handlers are found.
 """
 
 from __future__ import annotations
@@ -15,10 +18,11 @@ import msgspec
 
 from howdah.errors import NotFound, UsageError
 from howdah.ids import parse_id
+from howdah.store.registry import HandlerRow
 from howdah.worker.engine import Engine
 from howdah_api.ingress.bodies import Intake
 from howdah_api.ingress.calls import Calls, outcome_reply
-from howdah_api.ingress.paths import parse_target
+from howdah_api.ingress.paths import decode_key, parse_target
 from howdah_api.ingress.waits import Waits
 from howdah_api.problems import (
     Problem,
@@ -27,6 +31,7 @@ from howdah_api.problems import (
     json_reply,
     method_not_allowed,
     not_found,
+    private_service,
     unavailable,
 )
 
@@ -98,6 +103,9 @@ class Results:
         if word == "invocation" and count >= _BY_ID_SEGMENTS and segments[-1] in VERBS:
             _require(method, "GET")
             return await self._by_path(segments[2:-1], segments[-1], intake)
+        if word == "workflow" and count == 5 and segments[-1] in VERBS:
+            _require(method, "GET")
+            return await self._workflow(segments[4], segments[2], decode_key(segments[3]), intake)
         if word == "scope" and count >= _SCOPED_SEGMENTS and segments[3] in ("call", "send"):
             service = await self._calls.find_service(segments[4])
             raise _no_scopes(is_object=service.kind == "object")
@@ -136,18 +144,28 @@ class Results:
         if target.scope is not None:
             raise _no_scopes()
         if isinstance(target, WorkflowTarget):
-            raise not_found()
+            return await self._workflow(
+                verb, target.workflow_name, _checked_key(target.workflow_key), intake
+            )
         service = await self._calls.find_service(target.service)
         if (service.kind != "service") != bool(target.key):
             raise bad_service_path()
         return await self._idempotent(
             verb,
             target.service,
-            key=target.key,
+            key=_checked_key(target.key) if target.key else None,
             handler_name=target.handler,
             idempotency_key=target.idempotency_key,
             intake=intake,
         )
+
+    async def _workflow(self, verb: str, name: str, key: str, intake: Intake) -> Reply:
+        service = await self._calls.find_service(name)
+        for handler in service.handlers.values():
+            if handler.kind == "workflow":
+                # The run of a key has an entry of its own among the idempotency keys.
+                return await self._found(verb, handler, key, "", intake)
+        raise Problem(400, f"the service '{name}' is not a workflow")
 
     async def _idempotent(
         self,
@@ -160,11 +178,21 @@ class Results:
         intake: Intake,
     ) -> Reply:
         handler = await self._calls.find_handler(service, handler_name)
-        if key is not None and "\0" in key:
-            raise Problem(400, "bad path, cannot decode key: it holds a NUL character")
-        found = None
-        if "\0" not in idempotency_key:
-            found = await self._engine.find_idempotent(handler, key, idempotency_key)
+        if not idempotency_key or "\0" in idempotency_key:
+            raise _unknown(verb)
+        return await self._found(verb, handler, key, idempotency_key, intake)
+
+    async def _found(
+        self,
+        verb: str,
+        handler: HandlerRow,
+        key: str | None,
+        idempotency_key: str,
+        intake: Intake,
+    ) -> Reply:
+        if not handler.is_public:
+            raise private_service()
+        found = await self._engine.find_idempotent(handler, key, idempotency_key)
         if found is None:
             raise _unknown(verb)
         return await self._result(verb, found, intake)
@@ -193,6 +221,14 @@ class Results:
 def _require(method: str, allowed: str) -> None:
     if method != allowed:
         raise method_not_allowed(allowed)
+
+
+def _checked_key(key: str) -> str:
+    if not key:
+        raise bad_service_path()
+    if "\0" in key:
+        raise Problem(400, "bad path, cannot decode key: it holds a NUL character")
+    return key
 
 
 def _read_id(text: str) -> UUID:
