@@ -58,6 +58,7 @@ def create_admin(engine: Engine, *, ingress_url: str) -> AdminApp:
         ("GET", "/services/{service}", services.one),
         ("GET", "/services/{service}/handlers", services.handlers),
         ("GET", "/services/{service}/handlers/{handler}", services.handler),
+        ("GET", "/services/{service}/openapi", services.openapi),
         ("POST", "/services/{service}/state", state.replace),
         ("DELETE", "/invocations/{invocation_id}", invocations.delete),
         ("PATCH", "/invocations/{invocation_id}/{verb}", invocations.patch),

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from howdah.options import format_duration
 from howdah.store.catalog import Handler, Service, read_services
 from howdah.worker.engine import Engine
+from howdah_api.admin.openapi import openapi_document
 from howdah_api.admin.replies import Refusal, json
 
 SERVICE_TYPES: Final = {"service": "Service", "object": "VirtualObject", "workflow": "Workflow"}
@@ -48,6 +49,10 @@ class Services:
         raise Refusal(
             404, f"The requested handler '{name}' on service '{service.name}' does not exist"
         )
+
+    async def openapi(self, request: Request) -> Response:
+        """The OpenAPI document of one service."""
+        return json(200, openapi_document(await self._find(request), self._ingress_url))
 
     async def _find(self, request: Request) -> Service:
         name = request.path_params["service"]
