@@ -3,12 +3,16 @@
 import socket
 import time
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
-from support.servers import HowdahProcess, exchange_raw
+from howdah.ids import awakeable_id
+from support.proxies import door_to
+from support.servers import HowdahProcess, Servers, exchange_raw
 
+UNKNOWN = "0192f0c1-2b3c-7d4e-8f50-617283940a1b"
 BATCH = "/internal/invocations_batch_operations/cancel"
 STATE = "/services/Counter/state"
 JSON = "application/json"
@@ -129,6 +133,39 @@ def test_a_client_that_leaves_harms_nobody(server: HowdahProcess, admin: httpx.C
         time.sleep(0.02)
 
     assert admin.get("/health").status_code == 200
+
+
+def test_a_database_that_is_away_is_503(servers: Servers, dsn: str) -> None:
+    with door_to(dsn) as (door, url):
+        served = servers.serve(url)
+        with (
+            httpx.Client(base_url=served.admin, timeout=30, trust_env=False) as admin,
+            httpx.Client(base_url=served.ingress, timeout=30, trust_env=False) as http,
+        ):
+            door.close()
+            answers = [
+                admin.patch(f"/invocations/{UNKNOWN}/cancel"),
+                admin.patch(f"/invocations/{UNKNOWN}/restart-as-new"),
+                admin.get("/services"),
+                admin.get("/deployments"),
+                admin.post(STATE, json={"object_key": "k", "new_state": {}}),
+                http.post(f"/restate/a/{awakeable_id(UUID(UNKNOWN), 17)}/resolve"),
+                http.get("/restate/workflow/Approval/k/output"),
+            ]
+            batch = admin.post(BATCH, json={"invocation_ids": [UNKNOWN]})
+
+            door.open()
+            deadline = time.monotonic() + 20
+            while admin.patch(f"/invocations/{UNKNOWN}/cancel").status_code != 404:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        said = served.said
+        served.end()
+
+    assert [answer.status_code for answer in answers] == [503] * len(answers)
+    assert {answer.headers["retry-after"] for answer in answers} == {"1"}
+    assert batch.json()["failed"][0]["error"].startswith("The database cannot be reached")
+    assert "Traceback" not in said
 
 
 def test_nothing_of_this_left_a_trace_in_the_log(server: HowdahProcess, admin: Any) -> None:

@@ -68,9 +68,14 @@ def create_admin(engine: Engine, *, ingress_url: str) -> AdminApp:
 
 
 class AdminApp:
-    """Serves the admin port. Made by `create_admin`."""
+    """Serves the admin port. Made by `create_admin`.
+
+    Attributes:
+        routes: What it serves.
+    """
 
     def __init__(self, routes: list[Route]) -> None:
+        self.routes = routes
         self._router = Router(routes, redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,6 +130,8 @@ def _answer(failure: Exception, scope: Scope) -> Response:
     if isinstance(failure, BodyTooLarge):
         return error(413, "The request body is larger than this server takes")
     if isinstance(failure, StoreUnavailable):
-        return unavailable("The database cannot be reached; nothing may have happened. Try again")
+        return unavailable(
+            "The database cannot be reached; it may have been done or not. Try again"
+        )
     logger.error("request failed", exc_info=failure, extra={"method": scope["method"]})
     return error(500, "Internal error, see the log of the server")

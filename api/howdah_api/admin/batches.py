@@ -65,7 +65,7 @@ class Batches:
                 except Refusal as refusal:
                     failed[text] = {"invocation_id": text, "error": refusal.message}
                 except StoreUnavailable:
-                    said = "The database cannot be reached; it may have happened. Try again"
+                    said = "The database cannot be reached; it may have been done or not. Try again"
                     failed[text] = {"invocation_id": text, "error": said}
 
         await asyncio.gather(*(work(remaining) for _ in range(PARALLEL)))
