@@ -3,6 +3,8 @@
 create view howdah_core.check_calls as
 with calls as (
   select j.id, j.idx, j.kind, j.cid, j.name, j.at, coalesce(n.ref, j.ref) as callee_id, j.ref,
+         -- A workflow that runs once was there already: the caller was told so.
+         coalesce(j.detail->>'idempotency_key' = '' and n.ref <> j.ref, false) as is_refused,
          case when j.kind = 6 then coalesce((j.detail->>'delay_ms')::float8, 0) else 0 end as delay_ms
     from howdah_core.journal j
     left join howdah_core.journal n
@@ -59,13 +61,13 @@ select 'a completed callee has completed the call', c.id,
         or greatest(o.completed_at, c.at) < howdah_core.now() - interval '5 s')
    and not exists (select from completions d where d.id = c.id and d.cid = c.cid)
 union all
--- It is what the callee ended with.
+-- It is what the callee ended with, unless the callee is another caller's.
 select 'a call is completed with the callee''s outcome', c.id,
        'entry ' || n.idx || ', call ' || c.name || ' (' || c.callee_id || ')'
   from calls c
   join howdah_core.journal n on n.id = c.id and n.kind = 105 and n.cid = c.cid
   join howdah_core.outcome o on o.id = c.callee_id
- where c.kind = 5
+ where c.kind = 5 and not c.is_refused
    and ((n.detail->>'code')::int is distinct from o.code
         or (o.code is null and n.value is distinct from o.value));
 
