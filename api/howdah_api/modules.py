@@ -16,6 +16,7 @@ from types import ModuleType
 
 from howdah import Service, VirtualObject, Workflow
 from howdah.errors import DuplicateName, HowdahError, UsageError
+from howdah.service import Bundle
 
 Declared = Service | VirtualObject | Workflow
 
@@ -24,8 +25,9 @@ def load_services(targets: Iterable[str]) -> list[Declared]:
     """Import modules and collect the services that they hold.
 
     Args:
-        targets: Each `MODULE`, `MODULE:ATTR`, `FILE.py` or `FILE.py:ATTR`. ATTR names a service or
-            a list of them; without it every service in the module counts.
+        targets: Each `MODULE`, `MODULE:ATTR`, `FILE.py` or `FILE.py:ATTR`. ATTR names a service, a
+            list of them, or an app. Without it every service in the module counts; or, when the
+            module has an app, every service of that.
 
     Raises:
         UsageError: a module cannot be imported, or holds no service, or not that one.
@@ -39,13 +41,23 @@ def load_services(targets: Iterable[str]) -> list[Declared]:
         for service in _services_of(module, module_name, attribute):
             if not any(service is other for other in found):
                 found.append(service)
+    return checked(found)
+
+
+def checked(services: Iterable[Declared]) -> list[Declared]:
+    """Return services that can be served together.
+
+    Raises:
+        DuplicateName: two services have one name.
+        IncompleteWorkflow: a workflow has no main handler.
+    """
     names: dict[str, Declared] = {}
-    for service in found:
+    for service in services:
         if service.name in names:
             raise DuplicateName(what="service", name=service.name, where="This program")
         names[service.name] = service
         service.check_complete()
-    return found
+    return list(names.values())
 
 
 def split_target(target: str) -> tuple[str, str | None]:
@@ -131,7 +143,9 @@ def _where(error: Exception) -> str:
 
 def _services_of(module: ModuleType, name: str, attribute: str | None) -> Sequence[Declared]:
     if attribute is None:
-        found = [item for item in vars(module).values() if isinstance(item, Declared)]
+        values = list(vars(module).values())
+        found = _services_in(value for value in values if isinstance(value, Bundle))
+        found = found or _services_in(value for value in values if isinstance(value, Declared))
         if not found:
             raise UsageError(
                 f"{name} defines no service.",
@@ -142,6 +156,16 @@ def _services_of(module: ModuleType, name: str, attribute: str | None) -> Sequen
         raise UsageError(f"{name} has no {attribute!r}.")
     value = getattr(module, attribute)
     items = list(value) if isinstance(value, list | tuple) else [value]
-    if not items or not all(isinstance(item, Declared) for item in items):
-        raise UsageError(f"{name}:{attribute} is neither a service nor a list of services.")
-    return items
+    if not items or not all(isinstance(item, Declared | Bundle) for item in items):
+        raise UsageError(
+            f"{name}:{attribute} is neither a service nor a list of services or an app."
+        )
+    return _services_in(items)
+
+
+def _services_in(items: Iterable[Declared | Bundle]) -> list[Declared]:
+    return [
+        service
+        for item in items
+        for service in (item.services if isinstance(item, Bundle) else [item])
+    ]

@@ -120,7 +120,7 @@ async def serve_process(
     """
     asyncio.get_running_loop().set_exception_handler(_log_stray)
     ingress_url = url_of(listeners.ingress) if listeners.ingress else ""
-    engine = await _start_engine(dsn, options, services, tell)
+    engine = await start_engine(dsn, options, services, tell)
     servers: list[asyncio.Task[None]] = []
     ingress_app: IngressApp | None = None
     try:
@@ -149,9 +149,15 @@ async def serve_process(
         await engine.stop()
 
 
-async def _start_engine(
+async def start_engine(
     dsn: str, options: Options, services: Sequence[Declared], tell: Tell
 ) -> Engine:
+    """Start an engine, and wait for a database that goes away meanwhile.
+
+    Raises:
+        UsageError: the database refuses us, or stayed away.
+        StoreError: it refuses what the engine asks.
+    """
     for attempt in range(1, START_ATTEMPTS_MAX + 1):
         await await_database(dsn, tell)
         engine = Engine.create(dsn=dsn, options=options, services=services)

@@ -111,6 +111,10 @@ class _Declared:
     def _check_handler(self, name: str, kind: HandlerKind) -> None:
         """Refuse a further handler."""
 
+    def _adapted(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
+        """Return the handler as it is executed, for services whose functions take other contexts."""
+        return handler
+
     def _decorator(
         self,
         kind: HandlerKind,
@@ -157,7 +161,7 @@ class _Declared:
                 metadata=metadata,
                 context_managers=(*self.context_managers, *(context_managers or ())),
             )
-            handler = make_handler(fn, declared, names_at(1))
+            handler = self._adapted(make_handler(fn, declared, names_at(1)))
             setattr(fn, ATTRIBUTE, handler)
             self.handlers[chosen] = handler
             self._given_to[chosen] = (fn, options)
@@ -614,6 +618,17 @@ class Workflow(_Declared):
 
 
 AnyService: TypeAlias = Service | VirtualObject | Workflow
+
+
+class Bundle:
+    """Services that are served together; a module may hold one in place of the services.
+
+    Attributes:
+        services: In the order given.
+    """
+
+    def __init__(self, services: Iterable[AnyService]) -> None:
+        self.services = tuple(services)
 
 
 def describe(

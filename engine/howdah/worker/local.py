@@ -204,6 +204,11 @@ class LocalContext(WorkflowContext):
         self._attempt = attempt
         self._random: random.Random | None = None
 
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the journal has more of what this handler does."""
+        return self._attempt.machine.next_kind() is not None
+
     def request(self) -> Request:
         record = self._attempt.record
         headers = dict(msgspec.json.decode(record.headers)) if record.headers else {}

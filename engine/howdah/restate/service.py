@@ -1,0 +1,57 @@
+"""Services: stateless handlers, any number of which run side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from howdah import service as howdah_service
+from howdah.handler import ContextManagers, Handler
+from howdah.restate.handler import JSON, accepted, adapted
+from howdah.retry import InvocationRetryPolicy
+from howdah.serde import DefaultSerde, Serde
+
+__all__ = ["Service"]
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+class Service(howdah_service.Service):
+    """As `howdah.Service`, for functions that take the contexts of this package."""
+
+    def _adapted(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
+        return adapted(handler)
+
+    def handler(
+        self,
+        name: str | None = None,
+        accept: str | None = JSON,
+        content_type: str | None = JSON,
+        input_serde: Serde[Any] = DefaultSerde(),
+        output_serde: Serde[Any] = DefaultSerde(),
+        metadata: Mapping[str, str] | None = None,
+        inactivity_timeout: timedelta | None = None,
+        abort_timeout: timedelta | None = None,
+        journal_retention: timedelta | None = None,
+        idempotency_retention: timedelta | None = None,
+        ingress_private: bool | None = None,
+        invocation_retry_policy: InvocationRetryPolicy | None = None,
+        invocation_context_managers: ContextManagers | None = None,
+    ) -> Callable[[T], T]:
+        """Declare a function `(ctx)` or `(ctx, argument)` as a handler; see `howdah.Service`."""
+        return super().handler(
+            name=name,
+            accept=accepted(accept, input_serde),
+            content_type=content_type,
+            input_serde=input_serde,
+            output_serde=output_serde,
+            metadata=metadata,
+            inactivity_timeout=inactivity_timeout,
+            abort_timeout=abort_timeout,
+            journal_retention=journal_retention,
+            idempotency_retention=idempotency_retention,
+            ingress_private=ingress_private,
+            invocation_retry_policy=invocation_retry_policy,
+            invocation_context_managers=invocation_context_managers,
+        )

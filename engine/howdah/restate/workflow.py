@@ -1,0 +1,128 @@
+"""Workflows: a function that runs once for each key, with state and promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from howdah import service as howdah_service
+from howdah.handler import ContextManagers, Handler, StatePreload
+from howdah.restate.handler import JSON, accepted, adapted
+from howdah.retry import InvocationRetryPolicy
+from howdah.serde import DefaultSerde, Serde
+
+__all__ = ["Workflow"]
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+class Workflow(howdah_service.Workflow):
+    """As `howdah.Workflow`, for functions that take the contexts of this package."""
+
+    def __init__(
+        self,
+        name: str,
+        description: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        inactivity_timeout: timedelta | None = None,
+        abort_timeout: timedelta | None = None,
+        journal_retention: timedelta | None = None,
+        idempotency_retention: timedelta | None = None,
+        enable_lazy_state: bool | None = None,
+        state_preload: StatePreload | None = None,
+        ingress_private: bool | None = None,
+        invocation_retry_policy: InvocationRetryPolicy | None = None,
+        invocation_context_managers: ContextManagers | None = None,
+    ) -> None:
+        super().__init__(
+            name,
+            description,
+            metadata,
+            inactivity_timeout,
+            abort_timeout,
+            journal_retention,
+            idempotency_retention,
+            enable_lazy_state,
+            state_preload,
+            ingress_private,
+            invocation_retry_policy,
+            invocation_context_managers,
+        )
+
+    def _adapted(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
+        return adapted(handler)
+
+    def main(
+        self,
+        name: str | None = None,
+        accept: str | None = JSON,
+        content_type: str | None = JSON,
+        input_serde: Serde[Any] = DefaultSerde(),
+        output_serde: Serde[Any] = DefaultSerde(),
+        metadata: Mapping[str, str] | None = None,
+        inactivity_timeout: timedelta | None = None,
+        abort_timeout: timedelta | None = None,
+        journal_retention: timedelta | None = None,
+        workflow_retention: timedelta | None = None,
+        enable_lazy_state: bool | None = None,
+        state_preload: StatePreload | None = None,
+        ingress_private: bool | None = None,
+        invocation_retry_policy: InvocationRetryPolicy | None = None,
+        invocation_context_managers: ContextManagers | None = None,
+    ) -> Callable[[T], T]:
+        """Declare the function that a workflow is; see `howdah.Workflow`."""
+        return super().main(
+            name=name,
+            accept=accepted(accept, input_serde),
+            content_type=content_type,
+            input_serde=input_serde,
+            output_serde=output_serde,
+            metadata=metadata,
+            inactivity_timeout=inactivity_timeout,
+            abort_timeout=abort_timeout,
+            journal_retention=journal_retention,
+            workflow_retention=workflow_retention,
+            enable_lazy_state=enable_lazy_state,
+            state_preload=state_preload,
+            ingress_private=ingress_private,
+            invocation_retry_policy=invocation_retry_policy,
+            invocation_context_managers=invocation_context_managers,
+        )
+
+    def handler(
+        self,
+        name: str | None = None,
+        accept: str | None = JSON,
+        content_type: str | None = JSON,
+        input_serde: Serde[Any] = DefaultSerde(),
+        output_serde: Serde[Any] = DefaultSerde(),
+        metadata: Mapping[str, str] | None = None,
+        inactivity_timeout: timedelta | None = None,
+        abort_timeout: timedelta | None = None,
+        journal_retention: timedelta | None = None,
+        idempotency_retention: timedelta | None = None,
+        enable_lazy_state: bool | None = None,
+        state_preload: StatePreload | None = None,
+        ingress_private: bool | None = None,
+        invocation_retry_policy: InvocationRetryPolicy | None = None,
+        invocation_context_managers: ContextManagers | None = None,
+    ) -> Callable[[T], T]:
+        """Declare a handler that runs beside the main one; see `howdah.Workflow`."""
+        return super().handler(
+            name=name,
+            accept=accepted(accept, input_serde),
+            content_type=content_type,
+            input_serde=input_serde,
+            output_serde=output_serde,
+            metadata=metadata,
+            inactivity_timeout=inactivity_timeout,
+            abort_timeout=abort_timeout,
+            journal_retention=journal_retention,
+            idempotency_retention=idempotency_retention,
+            enable_lazy_state=enable_lazy_state,
+            state_preload=state_preload,
+            ingress_private=ingress_private,
+            invocation_retry_policy=invocation_retry_policy,
+            invocation_context_managers=invocation_context_managers,
+        )
