@@ -103,7 +103,7 @@ async def _wait_any(futures: Sequence[DurableFuture[Any]]) -> None:
         await futures[0]._waiter.wait(tuple(future._key for future in futures), False)
 
 
-def _first_done(futures: Sequence[DurableFuture[Any]]) -> int:
+def first_done(futures: Sequence[DurableFuture[Any]]) -> int:
     """The index of the one whose completion stands first in the journal; one of them is done."""
     done = [
         (entry.idx, index)
@@ -144,7 +144,7 @@ async def select(**futures: DurableFuture[Any]) -> list[Any]:
     candidates = tuple(futures.values())
     _check(candidates, "select")
     await _wait_any(candidates)
-    winner = _first_done(candidates)
+    winner = first_done(candidates)
     return [tuple(futures)[winner], await candidates[winner]]
 
 
@@ -154,4 +154,4 @@ async def as_completed(*futures: DurableFuture[Any]) -> AsyncIterator[DurableFut
     pending = list(futures)
     while pending:
         await _wait_any(pending)
-        yield pending.pop(_first_done(pending))
+        yield pending.pop(first_done(pending))

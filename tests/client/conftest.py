@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +72,6 @@ async def make_client(request: pytest.FixtureRequest) -> AsyncIterator[Callable[
     made: list[Any] = []
 
     def make(*arguments: Any, **options: Any) -> Any:
-        # A thread that waits for ever would keep the tests from ending.
-        options.setdefault("timeout", timedelta(seconds=40))
         if request.param == "async":
             made.append(Client(*arguments, **options))
         else:

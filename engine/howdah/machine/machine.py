@@ -170,6 +170,11 @@ class Machine:
             return self._commands[self._cursor].kind
         return None
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the handler has reached and seen all that is known: what comes next is new."""
+        return self._cursor >= len(self._commands) and not self._arrived and self.closed is None
+
     def awakeable(self) -> int:
         """The number of the next awakeable; its wait key is the number's negative."""
         number = self._next_awakeable

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -41,6 +41,7 @@ from howdah.store.registry import HandlerRow
 from howdah.store.units import Ask, Final, Mail, NewInvocation, Outcome, Record, Unit
 
 if TYPE_CHECKING:
+    from howdah.worker.bridge import Bridge
     from howdah.worker.engine import Engine
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,29 @@ def error_of(detail: str) -> TerminalError:
     return TerminalError(facts["message"], facts["code"], facts.get("metadata"))
 
 
+class Waiter(Protocol):
+    """Who is told how a wait ended: a future of the loop, or the thread of a sync handler."""
+
+    def done(self) -> bool:
+        """Whether it was told."""
+        ...
+
+    def set_result(self, result: None, /) -> None:
+        """What was waited for is there."""
+        ...
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """It will not come, or something else came first."""
+        ...
+
+
 class Attempt:
-    """One execution of an invocation in this process."""
+    """One execution of an invocation in this process.
+
+    Attributes:
+        bridge: To the thread that executes a sync handler, while there is one.
+        is_queued: Whether it waits for such a thread.
+    """
 
     __slots__ = (
         "_calls",
@@ -79,12 +101,14 @@ class Attempt:
         "_waiter",
         "_waiting_for",
         "_written",
+        "bridge",
         "engine",
         "epoch",
         "handler",
         "id",
         "inactivity_seconds",
         "is_partial",
+        "is_queued",
         "key",
         "last_tick",
         "machine",
@@ -123,7 +147,9 @@ class Attempt:
         self.sleeps = record.sleeps
         self.unit: Unit | None = None
         self.waiting_since = 0.0
-        self._waiter: asyncio.Future[None] | None = None
+        self.bridge: Bridge | None = None
+        self.is_queued = False
+        self._waiter: Waiter | None = None
         self._waiting_for: tuple[tuple[WaitKey, ...], bool] = ((), False)
         self._runs: dict[asyncio.Task[None], int] = {}
         self._calls: dict[int, tuple[UUID, int | None]] = {}
@@ -153,19 +179,22 @@ class Attempt:
         self._task = asyncio.get_running_loop().create_task(self._main())
 
     async def _main(self) -> None:
+        from howdah.worker.blocking import run_in_thread
         from howdah.worker.local import LocalContext
 
         handler = self.handler
         try:
             context = LocalContext(self)
+            arguments: tuple[Any, ...] = ()
             if handler.takes_input:
                 try:
-                    argument = handler.input_serde.deserialize(self.record.input)
+                    arguments = (handler.input_serde.deserialize(self.record.input),)
                 except UsageError as error:
                     raise TerminalError(f"the input can't be read: {error}", 400) from error
-                result = await handler.fn(context, argument)
+            if handler.is_async:
+                result = await handler.fn(context, *arguments)
             else:
-                result = await handler.fn(context)
+                result = await run_in_thread(self, context, arguments)
             if self._is_over or self.machine.closed is not None:
                 return
             try:
@@ -197,13 +226,20 @@ class Attempt:
             run.cancel()
         for timer in self._timers.values():
             timer.cancel()
-        waiter = self._waiter
+        self._interrupt(reason)
+
+    def _interrupt(self, reason: BaseException) -> None:
+        """Stop the handler where it waits; a thread that does not is stopped by its next verb."""
+        waiter, task = self._waiter, self._task
         if waiter is not None and not waiter.done():
             waiter.set_exception(reason)
-        elif self._task is not None and not self._task.done():
-            current = asyncio.current_task()
-            if self._task is not current:
-                self._task.cancel()
+        elif (
+            self.bridge is None
+            and task is not None
+            and not task.done()
+            and task is not asyncio.current_task()
+        ):
+            task.cancel()
 
     def abandon(self) -> None:
         """The lease is gone: drop everything. Whoever has it now goes on from the journal."""
@@ -365,26 +401,44 @@ class Attempt:
         Raises:
             Cancelled: a cancellation is in the journal before them.
         """
+        if self.is_there(keys, wait_all):
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self.begin_wait(keys, wait_all, waiter)
+        try:
+            await waiter
+        finally:
+            self.end_wait()
+
+    def is_there(self, keys: tuple[WaitKey, ...], wait_all: bool) -> bool:
+        """Whether the handler may see any (or all) of these completions now.
+
+        Raises:
+            Cancelled: a cancellation is in the journal before them.
+            Interrupt: the attempt is over.
+        """
         if self.machine.closed is not None:
             raise self.machine.closed
-        if self._reveal(keys, wait_all):
-            return
+        return self._reveal(keys, wait_all)
+
+    def begin_wait(self, keys: tuple[WaitKey, ...], wait_all: bool, waiter: Waiter) -> None:
+        """Tell `waiter` once these completions are there; `end_wait` follows."""
         if self._waiter is not None:
             raise UsageError(
                 "two awaits at once on durable futures of one invocation",
                 hint="Use howdah.gather, select or wait_completed instead of asyncio's.",
             )
         self._waiting_for = (keys, wait_all)
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = waiter
         self.waiting_since = monotonic()
         unit = self.unit
         if unit is not None and not (self._runs and _only_runs(unit)):
             self.flush()
         self.engine.suspending.on_waiting(self)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+
+    def end_wait(self) -> None:
+        """The handler goes on."""
+        self._waiter = None
 
     def _try_resume(self) -> None:
         waiter = self._waiter
@@ -458,9 +512,16 @@ class Attempt:
         """When the first of its timers rings, by the database's clock."""
         return min((self.sleeps[cid] for cid in self._timers), default=None)
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether its lease is being given back, or its outcome written."""
+        return self._finishing is not None
+
     def abort_if_stuck(self, seconds: float) -> None:
         """Fail an attempt whose handler neither waits for howdah, nor in a step, nor goes on."""
         if self._waiter is not None or self._runs or self._finishing is not None or self._is_over:
+            return
+        if self.is_queued:
             return
         abort = self.handler.options.abort_timeout
         limit = self.engine.options.abort_timeout if abort is None else abort
@@ -597,7 +658,7 @@ class Attempt:
                     if is_async:
                         result = await action()
                     else:
-                        result = await self.engine.in_thread(action)
+                        result = await self._in_thread(cid, action)
                         if inspect.isawaitable(result):
                             result = await result
                     try:
@@ -635,6 +696,13 @@ class Attempt:
                 self._runs.pop(run, None)
         if self.is_open:
             self._end_run(cid, value, detail)
+
+    async def _in_thread(self, cid: int, action: Callable[[], Any]) -> Any:
+        """Execute a plain function: in the handler's thread, if that waits for just this step."""
+        bridge = self.bridge
+        if bridge is not None and self._waiter is bridge and self._waiting_for[0] == (cid,):
+            return await bridge.execute(action)
+        return await self.engine.in_thread(action)
 
     def start_sleep(self, delay: timedelta, name: str | None) -> int:
         """Record a timer, or go on waiting for a recorded one. Returns the cid."""
@@ -968,15 +1036,7 @@ class Attempt:
         for run in list(self._runs):
             if run is not asyncio.current_task():
                 run.cancel()
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(self.machine.closed)
-        elif (
-            self._task is not None
-            and not self._task.done()
-            and self._task is not asyncio.current_task()
-        ):
-            self._task.cancel()
+        self._interrupt(self.machine.closed)
 
     def _finish(self, final: Final) -> None:
         """The attempt's end is on disk."""

@@ -10,14 +10,12 @@ Each part is a file named by what it does; they reach each other through the eng
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import os
 import random
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -55,6 +53,7 @@ from howdah.worker.recovery import Recovery
 from howdah.worker.skipping import Skipping
 from howdah.worker.suspending import TICK_SECONDS, Suspending
 from howdah.worker.sweeping import SWEEP_SECONDS, Sweeping
+from howdah.worker.threads import Threads
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +67,8 @@ REGISTRY_SECONDS = 10.0
 """How often services and versions are read again, should a hint be lost."""
 LAG_SECONDS_MAX = 0.02
 """Grants stop while the lane is later than this: the queue is fairer."""
-THREADS_MAX = 32
+STEP_THREADS_MAX = 32
+"""How many steps that are plain functions run at once, beside those of sync handlers."""
 
 
 @dataclass(slots=True)
@@ -145,7 +145,8 @@ class Engine:
         self.on_attempt_failed: Callable[[Attempt, BaseException], None] | None = None
         """Told of each attempt that fails, for tests: what is stored of an error is its text."""
         self._random = random.Random()
-        self._threads = ThreadPoolExecutor(THREADS_MAX, "howdah step")
+        self.handler_threads = Threads("howdah handler", options.sync_threads_max)
+        self._step_threads = Threads("howdah step", STEP_THREADS_MAX)
         self.heartbeat: Heartbeat | None = None
         self.fencing = Fencing(self.database, options.lease.total_seconds())
         self.loops = Loops(on_failure=self.fencing.forget)
@@ -165,6 +166,7 @@ class Engine:
         self.cleaning = Cleaning(self)
 
         # What others call on the engine goes straight to the part that does it.
+        self.in_thread = self._step_threads.run
         self.drain = self.draining.drain
         self.attach = self.clients.attach
         self.output = self.clients.output
@@ -264,7 +266,8 @@ class Engine:
                 logger.warning("the worker could not sign off", extra={"worker_no": self.worker_no})
         self.clients.fail(StoreUnavailable(doing="answering: this process is stopping"))
         await self.database.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.handler_threads.stop()
+        self._step_threads.stop()
 
     @property
     def is_ready(self) -> bool:
@@ -347,7 +350,10 @@ class Engine:
     # Slots and attempts.
 
     def reserve_slot(self, row: HandlerRow) -> bool:
-        """Reserve room for a grant: only while nobody who came earlier waits in the queue."""
+        """Reserve room for a grant: only while nobody who came earlier waits in the queue.
+
+        While threads are short, sync handlers are left to whichever process is first to have one.
+        """
         if (
             row.no not in self._grantable
             or self.is_draining
@@ -355,6 +361,7 @@ class Engine:
             or not self.is_up
             or len(self.residents) + self._reserved >= self.options.max_resident
             or self.lane.lag_seconds > LAG_SECONDS_MAX
+            or (self.handler_threads.is_short and not self.handlers[row.no].is_async)
         ):
             return False
         self._reserved += 1
@@ -404,11 +411,6 @@ class Engine:
         return self._pinned_queues.get((record.deployment, service_no), service_no)
 
     # What attempts ask for.
-
-    async def in_thread(self, action: Callable[[], Any]) -> Any:
-        """Run a plain function without blocking the loop; it sees the caller's context variables."""
-        seen = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, seen.run, action)
 
     def jitter(self) -> float:
         """A number in [0, 1) for back-off."""

@@ -8,7 +8,7 @@ import random
 import uuid
 from collections.abc import Callable, Generator
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -76,37 +76,41 @@ class _NamesFuture(DurableFuture[list[str]]):
         return sorted(names.difference(written["cleared"]))
 
 
-class _CallFuture(DurableCallFuture[T]):
-    __slots__ = ("_attempt", "_callee", "_id_cid", "_serde")
+class CallFuture(DurableCallFuture[T]):
+    """`callee` is its invocation id, unless the completion of `id_cid` says which it is."""
+
+    __slots__ = ("_attempt", "_serde", "callee", "id_cid")
 
     def __init__(self, attempt: Attempt, entry: Entry, serde: Serde[T], id_cid: int | None) -> None:
         assert entry.cid is not None
         super().__init__(attempt, entry.cid)
         self._attempt = attempt
         self._serde = serde
-        self._callee = entry.ref
-        self._id_cid = id_cid
+        self.callee = entry.ref
+        self.id_cid = id_cid
 
     def _decode(self, entry: Entry) -> T:
         return cast("T", _value(entry, self._serde))
 
     async def invocation_id(self) -> str:
-        return await _id_of(self._attempt, self._callee, self._id_cid)
+        return await _id_of(self._attempt, self.callee, self.id_cid)
 
     async def cancel_invocation(self) -> None:
         self._attempt.send_cancellation(UUID(await self.invocation_id()))
 
 
-class _Sent(SendHandle):
-    __slots__ = ("_attempt", "_callee", "_id_cid")
+class Sent(SendHandle):
+    """`callee` and `id_cid` as for `CallFuture`."""
+
+    __slots__ = ("_attempt", "callee", "id_cid")
 
     def __init__(self, attempt: Attempt, entry: Entry, id_cid: int | None) -> None:
         self._attempt = attempt
-        self._callee = entry.ref
-        self._id_cid = id_cid
+        self.callee = entry.ref
+        self.id_cid = id_cid
 
     async def invocation_id(self) -> str:
-        return await _id_of(self._attempt, self._callee, self._id_cid)
+        return await _id_of(self._attempt, self.callee, self.id_cid)
 
     async def cancel_invocation(self) -> None:
         self._attempt.send_cancellation(UUID(await self.invocation_id()))
@@ -181,7 +185,8 @@ def _value(entry: Entry, serde: Serde[Any] | None) -> Any:
         raise TerminalError(f"a recorded result can't be read: {error}", 500) from error
 
 
-def _checked(what: str, text: Any) -> str:
+def checked(what: str, text: Any) -> str:
+    """A name or key, unless it is out of bounds."""
     if not isinstance(text, str):
         raise OutOfBounds(name=what, value=text, bound="a string")
     if not text or "\x00" in text or len(text.encode("utf-8", "replace")) > _NAME_BYTES_MAX:
@@ -193,6 +198,52 @@ def _checked(what: str, text: Any) -> str:
     except UnicodeEncodeError as error:
         raise OutOfBounds(name=what, value=ascii(text[:80]), bound="valid Unicode") from error
     return text
+
+
+class Step(NamedTuple):
+    """What `ctx.run` is asked to do."""
+
+    name: str
+    call: Callable[[], Any]
+    is_async: bool
+    serde: Serde[Any]
+    options: RunOptions[Any]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        action: Callable[..., Any],
+        serde: Serde[Any] = DefaultSerde(),
+        max_attempts: int | None = None,
+        max_retry_duration: timedelta | None = None,
+        type_hint: type[Any] | None = None,
+        args: tuple[Any, ...] | None = None,
+    ) -> Step:
+        """The arguments of `ctx.run`."""
+        options: RunOptions[Any] = RunOptions()
+        if max_attempts is not None or max_retry_duration is not None:
+            options = RunOptions(max_attempts=max_attempts, max_retry_duration=max_retry_duration)
+        call = functools.partial(action, *args) if args else action
+        is_async = inspect.iscoroutinefunction(action)
+        serde = _hinted(serde, action, type_hint)
+        return cls(checked("the name of a step", name), call, is_async, serde, options)
+
+    @classmethod
+    def typed(
+        cls,
+        name: str,
+        action: Callable[..., Any],
+        options: RunOptions[Any] = RunOptions(),
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Step:
+        """The arguments of `ctx.run_typed`."""
+        call = functools.partial(action, *args, **kwargs) if args or kwargs else action
+        is_async = inspect.iscoroutinefunction(action)
+        serde = _hinted(options.serde, action, options.type_hint)
+        return cls(checked("the name of a step", name), call, is_async, serde, options)
 
 
 class LocalContext(WorkflowContext):
@@ -224,7 +275,7 @@ class LocalContext(WorkflowContext):
         return uuid.UUID(int=self.random().getrandbits(128), version=4)
 
     def time(self) -> DurableFuture[float]:
-        return self._run("time", self._attempt.engine.skipping.time, False, _FLOAT, RunOptions())
+        return self.start(self.read_clock())
 
     # Steps and timers.
 
@@ -238,14 +289,9 @@ class LocalContext(WorkflowContext):
         type_hint: type[Any] | None = None,
         args: tuple[Any, ...] | None = None,
     ) -> DurableFuture[Any]:
-        options: RunOptions[Any] = RunOptions()
-        if max_attempts is not None or max_retry_duration is not None:
-            options = RunOptions(max_attempts=max_attempts, max_retry_duration=max_retry_duration)
-        call = functools.partial(action, *args) if args else action
-        return self._run(
-            name, call, inspect.iscoroutinefunction(action), _hinted(serde, action, type_hint),
-            options,
-        )  # fmt: skip
+        return self.start(
+            Step.of(name, action, serde, max_attempts, max_retry_duration, type_hint, args)
+        )
 
     def run_typed(
         self,
@@ -256,25 +302,15 @@ class LocalContext(WorkflowContext):
         *args: Any,
         **kwargs: Any,
     ) -> DurableFuture[Any]:
-        call = functools.partial(action, *args, **kwargs) if args or kwargs else action
-        return self._run(
-            name, call, inspect.iscoroutinefunction(action),
-            _hinted(options.serde, action, options.type_hint), options,
-        )  # fmt: skip
+        return self.start(Step.typed(name, action, options, *args, **kwargs))
 
-    def _run(
-        self,
-        name: str,
-        call: Callable[[], Any],
-        is_async: bool,
-        serde: Serde[Any],
-        options: RunOptions[Any],
-    ) -> DurableFuture[Any]:
+    def read_clock(self) -> Step:
+        return Step("time", self._attempt.engine.skipping.time, False, _FLOAT, RunOptions())
+
+    def start(self, step: Step) -> DurableFuture[Any]:
         attempt = self._attempt
-        if "\x00" in name or not name:
-            _checked("the name of a step", name)
-        cid = attempt.start_run(name, call, is_async, serde, options)
-        return _Future(attempt, cid, serde)
+        cid = attempt.start_run(step.name, step.call, step.is_async, step.serde, step.options)
+        return _Future(attempt, cid, step.serde)
 
     def sleep(self, delta: timedelta, name: str | None = None) -> DurableFuture[None]:
         attempt = self._attempt
@@ -351,7 +387,7 @@ class LocalContext(WorkflowContext):
                 hint="Leave the key out." if key is not None else "Give the key.",
             )  # fmt: skip
         if key is not None:
-            _checked("the key of a call", key)
+            checked("the key of a call", key)
         return row
 
     def _begin_call(self, row: HandlerRow, key: str | None, argument: bytes, serde: Serde[Any],
@@ -363,7 +399,7 @@ class LocalContext(WorkflowContext):
         )
         assert entry.cid is not None
         has_id = idempotency_key is not None or row.kind == "workflow"
-        return _CallFuture(self._attempt, entry, serde, entry.cid + 1 if has_id else None)
+        return CallFuture(self._attempt, entry, serde, entry.cid + 1 if has_id else None)
 
     def _begin_send(self, row: HandlerRow, key: str | None, argument: bytes,
                     delay: timedelta | None, idempotency_key: str | None,
@@ -376,14 +412,14 @@ class LocalContext(WorkflowContext):
             row, key, argument, is_send=True, delay=delay or None,
             idempotency_key=idempotency_key, headers=headers,
         )  # fmt: skip
-        return _Sent(self._attempt, entry, entry.cid)
+        return Sent(self._attempt, entry, entry.cid)
 
     # Others: signals, awakeables, cancellation, attaching.
 
     def signal(
         self, name: str, serde: Serde[T] = DefaultSerde(), type_hint: type[T] | None = None
     ) -> DurableFuture[T]:
-        key = self._attempt.machine.signal(_checked("the name of a signal", name))
+        key = self._attempt.machine.signal(checked("the name of a signal", name))
         return _Future(self._attempt, key, _typed(serde, type_hint))
 
     def resolve_signal(
@@ -398,7 +434,7 @@ class LocalContext(WorkflowContext):
         self._signal(invocation_id, name, None, detail)
 
     def _signal(self, id_: str, name: str, value: bytes | None, failure: str | None) -> None:
-        _checked("the name of a signal", name)
+        checked("the name of a signal", name)
         self._attempt.send_signal(
             Kind.SEND_SIGNAL, name, parse_id(id_), signal_cid(name), name, value, failure
         )
@@ -451,7 +487,7 @@ class LocalContext(WorkflowContext):
                 verb="promise", problem=f"{attempt.row.service} is a {attempt.row.service_kind}",
                 hint="Durable promises belong to workflows; elsewhere use an awakeable.",
             )  # fmt: skip
-        return _Promise(attempt, _checked("the name of a promise", name), _typed(serde, type_hint))
+        return _Promise(attempt, checked("the name of a promise", name), _typed(serde, type_hint))
 
     # State.
 
@@ -465,7 +501,7 @@ class LocalContext(WorkflowContext):
         self, name: str, serde: Serde[T] = DefaultSerde(), type_hint: type[T] | None = None
     ) -> DurableFuture[T | None]:
         self.key()
-        entry, cid = self._attempt.read_state(_checked("a state name", name))
+        entry, cid = self._attempt.read_state(checked("a state name", name))
         if entry is None:
             return _OptionalFuture(self._attempt, cid, _typed(serde, type_hint))
         if entry.value is None:
@@ -481,7 +517,8 @@ class LocalContext(WorkflowContext):
         names: list[str] = msgspec.json.decode(entry.value or b"[]")
         return _Ready(self._attempt, entry, names)
 
-    def _writes(self, verb: str) -> Attempt:
+    def writes(self, verb: str) -> Attempt:
+        """The attempt, if its handler may write state."""
         attempt = self._attempt
         if not attempt.row.is_exclusive:
             raise WrongContext(
@@ -492,14 +529,14 @@ class LocalContext(WorkflowContext):
         return attempt
 
     def set(self, name: str, value: T, serde: Serde[T] = DefaultSerde()) -> None:
-        attempt = self._writes("set")
-        attempt.write_state(_checked("a state name", name), serde.serialize(value))
+        attempt = self.writes("set")
+        attempt.write_state(checked("a state name", name), serde.serialize(value))
 
     def clear(self, name: str) -> None:
-        self._writes("clear").write_state(_checked("a state name", name), None)
+        self.writes("clear").write_state(checked("a state name", name), None)
 
     def clear_all(self) -> None:
-        self._writes("clear_all").clear_all_state()
+        self.writes("clear_all").clear_all_state()
 
 
 def _target(kind: str, verb: str, tpe: Any, arg: Any) -> tuple[Any, bytes]:
@@ -516,7 +553,7 @@ def _target(kind: str, verb: str, tpe: Any, arg: Any) -> tuple[Any, bytes]:
 def _check_idempotency(row: HandlerRow, idempotency_key: str | None) -> None:
     if idempotency_key is None:
         return
-    _checked("idempotency_key", idempotency_key)
+    checked("idempotency_key", idempotency_key)
     if row.kind == "workflow":
         raise WrongContext(
             verb="an idempotency key", problem=f"{row.service}/{row.name} runs once per key anyway",

@@ -1,7 +1,8 @@
 """Attempts that wait for something that is not there yet, and when they give their slots up.
 
 One that waited for the inactivity timeout suspends, as does one that sleeps longer than that; when
-slots are short or the process drains, waiting is reason enough.
+slots are short or the process drains, waiting is reason enough. So it is for a sync handler when
+another one waits for its thread.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Suspending:
         """An attempt waits for something that is not there yet."""
         self.waiting.pop(attempt.id, None)
         self.waiting[attempt.id] = attempt
-        if not attempt.inactivity_seconds:
+        if not attempt.inactivity_seconds or (
+            attempt.bridge is not None and self._engine.handler_threads.is_short
+        ):
             asyncio.get_running_loop().call_soon(_suspend_if_idle, attempt)
 
     async def run_once(self) -> None:
@@ -42,6 +45,7 @@ class Suspending:
         now = monotonic()
         database_now = engine.database_now()
         engine.flush_all()
+        self.free_threads()
         for attempt in list(self.waiting.values()):
             timeout = attempt.inactivity_seconds
             if attempt.is_idle and (
@@ -63,8 +67,28 @@ class Suspending:
                 if count >= self._engine.options.claim_batch_max:
                     break
 
+    def free_threads(self) -> None:
+        """Sync handlers wait for a thread: as many that only wait for others give theirs up."""
+        threads = self._engine.handler_threads
+        missing = threads.missing
+        if missing <= 0:
+            return
+        for attempt in list(self.waiting.values()):
+            if attempt.bridge is None:
+                continue
+            if attempt.is_idle:
+                attempt.suspend()
+            elif not attempt.is_leaving:
+                continue
+            missing -= 1
+            if not missing:
+                break
+
     def suspend_all(self) -> None:
-        """The process drains: whoever waits goes."""
+        """The process drains: whoever waits goes, and who waits for a thread does not begin."""
+        for attempt in list(self._engine.residents.values()):
+            if attempt.is_queued:
+                attempt.release()
         for attempt in list(self.waiting.values()):
             _suspend_if_idle(attempt)
 
