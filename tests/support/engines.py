@@ -87,6 +87,39 @@ async def until(db: asyncpg.Connection[Any], query: str, *arguments: Any) -> Any
             await asyncio.sleep(0.01)
 
 
+async def fence(db: asyncpg.Connection[Any], worker_no: int) -> None:
+    """Take a worker's right to write at once, as others do after its lease, and what it held."""
+    async with asyncio.timeout(BOUND_SECONDS):
+        fenced = "select fenced_at is not null from howdah_core.worker where no = $1"
+        while not await db.fetchval(fenced, worker_no):
+            beat = "select beat from howdah_core.worker where no = $1"
+            try:
+                await db.fetchval(
+                    "select howdah_core.fence($1, $2)",
+                    worker_no,
+                    await db.fetchval(beat, worker_no),
+                )
+            except asyncpg.LockNotAvailableError:
+                await db.fetchval("select howdah_core.terminate_holders($1)", worker_no)
+    for row in await db.fetch("select * from howdah_core.reclaim(1000)"):
+        await db.execute("select pg_notify('howdah_work', $1)", str(row["q"]))
+
+
+async def crash(engine: Engine, db: asyncpg.Connection[Any]) -> None:
+    """End an engine in the middle of whatever it does, as a kill would, and fence it.
+
+    What it holds in memory is gone, nothing is given back, nobody is told.
+    """
+    await engine.loops.stop()
+    engine.abandon_all()
+    if engine.heartbeat is not None:
+        await asyncio.to_thread(engine.heartbeat.stop)
+    engine.lane.disconnect()
+    worker_no, engine.worker_no = engine.worker_no, 0
+    await engine.stop()
+    await fence(db, worker_no)
+
+
 async def until_true(condition: Callable[[], object]) -> None:
     """Wait until a condition of this process holds; bounded as `until`."""
     async with asyncio.timeout(BOUND_SECONDS):
