@@ -230,6 +230,10 @@ class Declaration:
     options: HandlerOptions
     metadata: Mapping[str, str] | None
     context_managers: ContextManagers = ()
+    serde_for: Callable[[Any], Serde[Any]] = serde_for
+    """What reads and writes a type, where the author gave no serde."""
+    takes_nothing_as_none: bool = False
+    """An empty body is None whatever the type, instead of being refused."""
 
 
 def make_handler(
@@ -253,11 +257,13 @@ def make_handler(
     takes_input = argument is not None
     input_type = _resolved(fn, argument.name, target, seen) if argument is not None else None
     output_type = _resolved(fn, "return", target, seen)
-    input_serde = _with_type(declared.input_serde, input_type) if takes_input else _NO_INPUT
-    output_serde = _with_type(declared.output_serde, output_type)
+    pick = declared.serde_for
+    input_serde = _with_type(declared.input_serde, input_type, pick) if takes_input else _NO_INPUT
+    output_serde = _with_type(declared.output_serde, output_type, pick)
     default = argument.default if argument is not None else None
     has_default = default is not inspect.Parameter.empty
-    input_required = takes_input and not has_default and not allows_none(input_type)
+    may_be_empty = has_default or declared.takes_nothing_as_none or allows_none(input_type)
+    input_required = takes_input and not may_be_empty
     return Handler(
         service=declared.service,
         service_kind=declared.service_kind,
@@ -364,11 +370,11 @@ def _resolved(fn: Callable[..., Any], name: str, target: str, seen: Mapping[str,
         ) from error
 
 
-def _with_type(serde: Serde[Any], hint: Any) -> Serde[Any]:
+def _with_type(serde: Serde[Any], hint: Any, pick: Callable[[Any], Serde[Any]]) -> Serde[Any]:
     """Return the serde of a type, unless the author chose one."""
     if not isinstance(serde, DefaultSerde):
         return serde
-    return serde_for(hint if serde.type_hint is None else serde.type_hint)
+    return pick(hint if serde.type_hint is None else serde.type_hint)
 
 
 def _accepted_by(serde: Serde[Any]) -> str:

@@ -34,7 +34,7 @@ from howdah.handler import (
 )
 from howdah.options import Options
 from howdah.retry import InvocationRetryPolicy
-from howdah.serde import DefaultSerde, Serde
+from howdah.serde import DefaultSerde, Serde, serde_for
 
 F = TypeVar("F", bound=Callable[[Any], Any] | Callable[[Any, Any], Any])
 
@@ -54,6 +54,7 @@ class _Declared:
     """What services, virtual objects and workflows have in common."""
 
     kind: ClassVar[ServiceKind]
+    _takes_nothing_as_none: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -111,6 +112,10 @@ class _Declared:
     def _check_handler(self, name: str, kind: HandlerKind) -> None:
         """Refuse a further handler."""
 
+    def _serde_for(self, type_hint: Any) -> Serde[Any]:
+        """Return what reads and writes a type, where the author gave no serde."""
+        return serde_for(type_hint)
+
     def _adapted(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
         """Return the handler as it is executed, for services whose functions take other contexts."""
         return handler
@@ -160,6 +165,8 @@ class _Declared:
                 options=options.over(self.options),
                 metadata=metadata,
                 context_managers=(*self.context_managers, *(context_managers or ())),
+                serde_for=self._serde_for,
+                takes_nothing_as_none=self._takes_nothing_as_none,
             )
             handler = self._adapted(make_handler(fn, declared, names_at(1)))
             setattr(fn, ATTRIBUTE, handler)

@@ -27,6 +27,7 @@ from restate.programs import (
     payments,
     resources,
     saga,
+    shapes,
     signup,
     state_machine,
     timers,
@@ -99,6 +100,36 @@ async def test_failures_end_or_are_retried_as_they_say(run: Run, db: Database) -
     assert (wrapped.code, wrapped.message) == (403, "no greeting for Bob")
     assert broken[0] == 500
     assert "out of order" in broken[1]
+
+
+async def test_annotations_are_read_as_the_sdk_reads_them(run: Run, db: Database) -> None:
+    async with run(shapes.shapes, shapes.kept) as engine:
+        commands = [{"type": "add", "value": 1}, {"type": "say", "text": "hi"}]
+        assert await result(engine, "Shapes/interpret", {"commands": commands}) == [2, "hi"]
+        assert await result(engine, "Shapes/of_a_list", [{"name": "a"}]) == ["dict"]
+        assert await result(engine, "Shapes/of_one", {"name": "a"}) == "Item"
+        assert await result(engine, "Shapes/of_one") == "NoneType"
+        assert await result(engine, "Shapes/move", {"x": 1, "y": 2}) == {"x": 2, "y": 1}
+        order = await result(engine, "Shapes/place", {"id": "7", "items": ["a"]})
+        assert order == {"id": "7", "items": ["a", "stored"]}
+        assert await result(engine, "Shapes/anything", 5) == "int 5"
+        assert await result(engine, "Shapes/anything") == "NoneType None"
+        assert await result(engine, "Shapes/wrong_about_its_step") == "a text"
+        outcome = await call(engine, "Shapes/of_its_own", "abc")
+        assert outcome.value == b'!"ABC"'
+        kept = await result(engine, "Kept/a/keep", {"name": "b"})
+        assert await result(engine, "Kept/a/look") == kept
+
+    model = {"name": "b", "count": 1}
+    assert kept == (f"Item(name='b', count=1) {model} [{model}] Point(x=1, y=0) {{'a': 1}} None")
+    registered = await db.fetch(
+        "select handler, input_content_type from howdah.handlers "
+        "where handler in ('of_its_own', 'anything') order by handler"
+    )
+    assert [tuple(row) for row in registered] == [
+        ("anything", "application/json"),
+        ("of_its_own", "*/*"),
+    ]
 
 
 async def test_an_object_counts_for_each_key(run: Run) -> None:

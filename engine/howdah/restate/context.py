@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, overload
 from howdah.futures import DurableCallFuture, DurableFuture, SendHandle
 from howdah.handler import HandlerFn
 from howdah.machine.entries import Entry
+from howdah.restate.serde import DefaultSerde, Serde
 from howdah.retry import RunOptions
-from howdah.serde import DefaultSerde, Serde
 
 if TYPE_CHECKING:
     # A default, so that what nobody gave a type is Any; at run time that needs Python 3.13.

@@ -9,12 +9,14 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from howdah import context as howdah_context
 from howdah.errors import Interrupt, RetryableError, TerminalError, UsageError
 from howdah.futures import DurableCallFuture, DurableFuture, SendHandle
+from howdah.hints import result_hint_of
 from howdah.restate.context import (
     AttemptFinishedEvent,
     Context,
@@ -26,8 +28,8 @@ from howdah.restate.context import (
     WorkflowContext,
     WorkflowSharedContext,
 )
+from howdah.restate.serde import DefaultSerde, Serde, chosen
 from howdah.retry import RunOptions
-from howdah.serde import DefaultSerde, Serde
 from howdah.worker.local import LocalContext
 
 __all__ = [
@@ -215,8 +217,9 @@ class ServerInvocationContext(WorkflowContext, WorkflowSharedContext):
         type_hint: type[Any] | None = None,
         args: tuple[Any, ...] | None = None,
     ) -> DurableFuture[Any]:
+        hint = result_hint_of(action) if type_hint is None else type_hint
         return self.howdah.run(
-            name, action, serde, max_attempts, max_retry_duration, type_hint, args
+            name, action, chosen(serde, hint), max_attempts, max_retry_duration, args=args
         )
 
     def run_typed(
@@ -228,6 +231,8 @@ class ServerInvocationContext(WorkflowContext, WorkflowSharedContext):
         *args: Any,
         **kwargs: Any,
     ) -> DurableFuture[Any]:
+        hint = result_hint_of(action) if options.type_hint is None else options.type_hint
+        options = replace(options, serde=chosen(options.serde, hint))
         return self.howdah.run_typed(name, action, options, *args, **kwargs)
 
     def sleep(self, delta: timedelta, name: str | None = None) -> RestateDurableSleepFuture:
@@ -285,7 +290,7 @@ class ServerInvocationContext(WorkflowContext, WorkflowSharedContext):
     def signal(
         self, name: str, serde: Serde[T] = DefaultSerde(), type_hint: type[T] | None = None
     ) -> DurableFuture[T]:
-        return self.howdah.signal(name, serde, type_hint)
+        return self.howdah.signal(name, chosen(serde, type_hint))
 
     def resolve_signal(
         self, invocation_id: str, name: str, value: I, serde: Serde[I] = DefaultSerde()
@@ -300,7 +305,7 @@ class ServerInvocationContext(WorkflowContext, WorkflowSharedContext):
     def awakeable(
         self, serde: Serde[T] = DefaultSerde(), type_hint: type[T] | None = None
     ) -> tuple[str, DurableFuture[T]]:
-        return self.howdah.awakeable(serde, type_hint)
+        return self.howdah.awakeable(chosen(serde, type_hint))
 
     def resolve_awakeable(self, name: str, value: I, serde: Serde[I] = DefaultSerde()) -> None:
         self.howdah.resolve_awakeable(name, value, serde)
@@ -317,12 +322,12 @@ class ServerInvocationContext(WorkflowContext, WorkflowSharedContext):
         serde: Serde[T] = DefaultSerde(),
         type_hint: type[T] | None = None,
     ) -> DurableFuture[T]:
-        return self.howdah.attach_invocation(invocation_id, serde, type_hint)
+        return self.howdah.attach_invocation(invocation_id, chosen(serde, type_hint))
 
     def promise(
         self, name: str, serde: Serde[T] = DefaultSerde(), type_hint: type[T] | None = None
     ) -> DurablePromise[T]:
-        return _Promise(self.howdah.promise(name, serde, type_hint), name, serde)
+        return _Promise(self.howdah.promise(name, chosen(serde, type_hint)), name, serde)
 
     # State.
 
@@ -337,7 +342,7 @@ class ServerInvocationContext(WorkflowContext, WorkflowSharedContext):
         entry_name: str | None = None,
     ) -> DurableFuture[T | None]:
         refuse_entry_name(entry_name)
-        return self.howdah.get(name, serde, type_hint)
+        return self.howdah.get(name, chosen(serde, type_hint))
 
     def state_keys(self, entry_name: str | None = None) -> DurableFuture[list[str]]:
         refuse_entry_name(entry_name)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from howdah import service as howdah_service
 from howdah.handler import ContextManagers, Handler
 from howdah.restate.handler import JSON, accepted, adapted
+from howdah.restate.serde import DefaultSerde, Serde, picked
 from howdah.retry import InvocationRetryPolicy
-from howdah.serde import DefaultSerde, Serde
 
 __all__ = ["Service"]
 
@@ -19,6 +19,11 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 class Service(howdah_service.Service):
     """As `howdah.Service`, for functions that take the contexts of this package."""
+
+    _takes_nothing_as_none = True
+
+    def _serde_for(self, type_hint: Any) -> Serde[Any]:
+        return picked(type_hint)
 
     def _adapted(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
         return adapted(handler)
