@@ -13,6 +13,7 @@ HowdahError                 has .code, .message, .hint and typed facts
 ├── TerminalError           HD4001  recorded as the result, never retried
 │   └── Cancelled           HD4003
 ├── RetryableError          HD4002  retried, after `retry_after` if given
+│   └── RemoteFailure       HD4004
 └── ClientError             HD5xxx  a client's request to the ingress has no result to give
     ├── InvocationFailed    the invocation itself failed, as its handler said
     ├── RequestRefused      the ingress refused the request
@@ -376,6 +377,32 @@ class RetryableError(HowdahError):
     def __str__(self) -> str:
         """Return the message as the handler gave it."""
         return self.message
+
+
+class RemoteFailure(RetryableError):
+    """An attempt at a remote deployment failed. HD4004.
+
+    Attributes:
+        status_code: What the endpoint gave, 500 otherwise.
+        remote_code: The condition by the name that the service protocol has for it, RT….
+        remote_stacktrace: As the endpoint sent it.
+    """
+
+    code = "HD4004"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remote_code: str,
+        status_code: int = 500,
+        remote_stacktrace: str | None = None,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message, retry_after)
+        self.status_code = status_code
+        self.remote_code = remote_code
+        self.remote_stacktrace = remote_stacktrace
 
 
 class Cancelled(TerminalError):

@@ -53,6 +53,26 @@ def parse_id(text: str) -> UUID:
 
 AWAKEABLE_MIN = 17
 AWAKEABLE_MAX = 2**28 - 1
+_RESTATE_TEXT = re.compile(r"inv_1[0-9a-zA-Z]{33}")
+_BASE62 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def parse_any_id(text: str) -> UUID:
+    """Read an invocation id as `parse_id` does, or in the form `inv_1…` that other tools use.
+
+    Raises:
+        InvalidId: it is neither. HD1006.
+    """
+    if _RESTATE_TEXT.fullmatch(text) is None:
+        return parse_id(text)
+    number = 0
+    for digit in text[len("inv_1") + 11 :]:
+        number = number * 62 + _BASE62.index(digit)
+    if number >> 128:
+        raise InvalidId(text=text)
+    return UUID(bytes=number.to_bytes(16, "little"))
+
+
 _AWAKEABLE_TEXT = re.compile(r"sign_1[A-Za-z0-9_-]{27}")
 
 

@@ -16,7 +16,8 @@
 -- r_*       what a handler asks of the database, answered with mail to its own unit (kind + 100):
 --           12, 13 state that was not loaded; 14, 15, 16 promises; 18, 19 another's outcome
 -- d_*       outcomes; key null: holds no key     s_*  how the lease is given back; s_q: the queue
---           of one that has done nothing yet, so that any version may begin it again
+--           of one that has done nothing yet, so that any version may begin it again; s_uncounted:
+--           the attempt is not one of its policy's
 -- f_*       failed attempts, for the record
 --
 -- Returns rows told apart by `what`:
@@ -41,7 +42,7 @@
 -- holders of live rows are never waited for, except when p_block says that one final was deferred
 -- too often and comes alone, holding no key.
 -- Rows are changed by a ctid only where an earlier statement of this function locked them.
--- Raises: WD010, 55P03 (a key is locked for too long). Called by: store/lane.py.
+-- Raises: WD010, 55P03 (a key is locked for too long, or it was removed a moment ago: send it again). Called by: store/lane.py.
 create or replace function howdah_core.commit_batch(
   p_worker int, p_gen int, p_served int[], p_deployments int[], p_pinned int[], p_state int,
   p_block boolean, p_clock boolean,
@@ -62,7 +63,7 @@ create or replace function howdah_core.commit_batch(
   d_service int[], d_key text[], d_retention interval[],
   d_journal_retention interval[],
   s_u int[], s_status text[], s_run_at timestamptz[], s_delay interval[], s_wait_ids text[],
-  s_wait_all boolean[], s_note text[], s_q int[],
+  s_wait_all boolean[], s_note text[], s_q int[], s_uncounted boolean[],
   f_u int[], f_failure jsonb[])
 returns table (
   what "char", id uuid, n int, name text, value bytea, ref uuid, detail jsonb, at timestamptz,
@@ -81,6 +82,8 @@ declare
   v_busy int[];
   v_sent boolean[];            -- by position in t_*: its target may be written to
   v_promises boolean := false;
+  v_wanted int;
+  v_locked int;
   v_won int[];                 -- positions in r_* that completed a promise
   v_changed boolean;
   v_new boolean[] := '{}';     -- by position in n_*: created by this batch
@@ -219,7 +222,8 @@ begin
       from fresh;
   end if;
   if v_frees or v_taken > v_fresh then
-    perform from (
+    select count(*), count(l.is_there) into v_wanted, v_locked
+      from (
         select u.service, u.key
           from unnest(n_service, n_key, n_exclusive, n_delay) with ordinality
                u(service, key, exclusive, delay, o)
@@ -228,12 +232,25 @@ begin
         select d.service, d.key from unnest(d_u, d_service, d_key) d(u, service, key)
          where d.key is not null and v_ok[d.u]
          order by 1, 2) u
-      cross join lateral (select from howdah_core.keylock k
-                           where k.service = u.service and k.key = u.key
-                             for no key update) l;
+      left join lateral (select true as is_there from howdah_core.keylock k
+                          where k.service = u.service and k.key = u.key
+                            for no key update) l on true;
+    if v_locked < v_wanted then
+      raise sqlstate '55P03' using message = 'a key was removed that is taken again';
+    end if;
   end if;
 
   if cardinality(r_u) > 0 then
+    if 18 = any (r_kind) or 19 = any (r_kind) then
+      -- Another's outcome may be asked for by what makes it one of a kind.
+      select array_agg(coalesce(r.target, (
+               select i.id from howdah_core.idem i
+                where r.kind in (18, 19) and i.handler = (r.detail->>'handler')::int
+                  and i.key = r.detail->>'key' and i.idempotency_key = r.detail->>'idem'),
+               v_nobody) order by r.o)
+        into r_target
+        from unnest(r_kind, r_target, r_detail) with ordinality r(kind, target, detail, o);
+    end if;
     v_promises := exists (select from unnest(r_u, r_kind) r(u, kind)
                            where r.kind in (14, 16) and v_ok[r.u]);
     if v_promises then
@@ -243,14 +260,18 @@ begin
        where r.kind in (14, 16) and v_ok[r.u]
        order by 1, 2, 3
           on conflict do nothing;
-      perform from (
+      select count(*), count(l.is_there) into v_wanted, v_locked
+        from (
           select distinct r.service, r.key, r.name
             from unnest(r_u, r_kind, r_service, r_key, r_name) r(u, kind, service, key, name)
            where r.kind in (14, 16) and v_ok[r.u]
            order by 1, 2, 3) r
-        cross join lateral (select from howdah_core.promise p
-                             where p.service = r.service and p.key = r.key and p.name = r.name
-                               for no key update) l;
+        left join lateral (select true as is_there from howdah_core.promise p
+                            where p.service = r.service and p.key = r.key and p.name = r.name
+                              for no key update) l on true;
+      if v_locked < v_wanted then
+        raise sqlstate '55P03' using message = 'a promise was removed that is used again';
+      end if;
     end if;
   end if;
 
@@ -704,15 +725,18 @@ begin
        set status = z.status, worker = null, run_at = z.run_at, modified_at = v_ts,
            wait_ids = z.wait_ids, wait_all = z.wait_all, wait_note = z.note,
            q = coalesce(z.q, l.q), deployment = case when z.q is null then l.deployment end,
-           attempts = case z.status when 'suspended' then 0
+           attempts = case when z.uncounted then greatest(l.attempts - 1, 0) else
+                      case z.status when 'suspended' then 0
                                     when 'ready' then greatest(l.attempts - 1, 0)
-                                    else l.attempts end
+                                    else l.attempts end end
       from (select o.ct, s.status,
                    coalesce(least(s.run_at, v_ts + s.delay), case when s.status = 'ready' then v_ts end)
                      as run_at,
-                   s.wait_ids::int[] as wait_ids, s.wait_all, s.note, s.q
-              from unnest(s_u, s_status, s_run_at, s_delay, s_wait_ids, s_wait_all, s_note, s_q)
-                   s(u, status, run_at, delay, wait_ids, wait_all, note, q)
+                   s.wait_ids::int[] as wait_ids, s.wait_all, s.note, s.q,
+                   coalesce(s.uncounted, false) as uncounted
+              from unnest(s_u, s_status, s_run_at, s_delay, s_wait_ids, s_wait_all, s_note, s_q,
+                          s_uncounted)
+                   s(u, status, run_at, delay, wait_ids, wait_all, note, q, uncounted)
               cross join lateral (select k.ctid ct from howdah_core.live k
                                    where k.id = u_id[s.u] offset 0) o
              where v_ok[s.u]) z

@@ -198,13 +198,11 @@ comment on function howdah_core.purge_journal_of(uuid) is
 -- completion or while somebody who waits for its outcome was not told.
 --
 -- With the last invocation of a key go its promises and, where it has no state, its keylock row. A
--- batch that found such a row there and is about to lock it would find nothing; so nobody may be
--- between the two: both tables are locked until the commit, and if that is not to be had in 20 ms,
--- the last invocations of such keys stay for another time.
+-- batch that found such a row there, and finds nothing when it locks it, is refused and sent again
+-- (commit_batch). A key whose row is locked stays for the next time.
 --
--- Locks: remove_lock, not waiting; outcomes, keys of runs, sinks: skip locked; promises; then tables
--- keylock and promise.
--- Raises: WD010. Called by: worker/engine.py.
+-- Locks: remove_lock, not waiting; outcomes, keys, sinks: skip locked; promises, sorted, waiting.
+-- Raises: WD010. Called by: worker/cleaning.py.
 create or replace function howdah_core.clean(p_limit int) returns int
 language plpgsql
 set enable_seqscan = off
@@ -302,31 +300,42 @@ begin
      where a.n = k.n and (s.has_promise or s.has_row and (k.is_run or not s.has_state));
   end if;
   if v_service is not null then
-    select array_agg(i.id) filter (where i.is_last), array_agg(i.id) filter (where not i.is_last)
+    -- Whoever takes such a key meanwhile waits for its row, finds it gone and begins again. A key
+    -- that is being taken is left for the next time.
+    select array_agg(i.id) filter (where i.is_last and i.is_locked),
+           array_agg(i.id) filter (where not i.is_last)
       into v_last, v_ids
-      from (select u.id, exists (select from unnest(v_service, v_key) k(service, key)
-                                  where k.service = x.service and k.key = x.key) as is_last
-              from unnest(v_ids) u(id)
-              left join lateral (select y.service, y.key from howdah_core.invocation y
-                                  where y.id = u.id offset 0) x on true) i;
-    begin
-      perform set_config('lock_timeout', '20ms', true);
+      from (
+        with keys as materialized (
+          select u.service, u.key,
+                 l.ok is true or not exists (select from howdah_core.keylock k
+                                              where k.service = u.service and k.key = u.key)
+                   as is_locked
+            from (select * from unnest(v_service, v_key) x(service, key) order by 1, 2) u
+            left join lateral (select true as ok from howdah_core.keylock k
+                                where k.service = u.service and k.key = u.key
+                                  for update skip locked) l on true)
+        select u.id, keys.key is not null as is_last, keys.is_locked
+          from unnest(v_ids) u(id)
+          left join lateral (select y.service, y.key from howdah_core.invocation y
+                              where y.id = u.id offset 0) x on true
+          left join keys on keys.service = x.service and keys.key = x.key) i;
+    if v_last is not null then
       perform howdah_core.remove(v_last);
-      lock table howdah_core.keylock, howdah_core.promise in share row exclusive mode;
-      delete from howdah_core.keylock k
-       using unnest(v_service, v_key) u(service, key)
-       where k.service = u.service and k.key = u.key and k.holder is null
-         and not exists (select from howdah_core.inbox b
-                          where b.service = u.service and b.key = u.key)
-         and not exists (select from howdah_core.state s
-                          where s.service = u.service and s.key = u.key)
-         and not exists (select from howdah_core.invocation i
-                          where i.service = u.service and i.key = u.key);
       v_done := v_done + cardinality(v_last);
-    exception when lock_not_available then
-      null;
-    end;
-    perform set_config('lock_timeout', '1s', true);
+    end if;
+    delete from howdah_core.keylock k
+     using (select x.ct from unnest(v_service, v_key) u(service, key)
+             cross join lateral (select y.ctid ct from howdah_core.keylock y
+                                  where y.service = u.service and y.key = u.key
+                                    and y.holder is null for update skip locked) x
+             where not exists (select from howdah_core.inbox b
+                                where b.service = u.service and b.key = u.key)
+               and not exists (select from howdah_core.state s
+                                where s.service = u.service and s.key = u.key)
+               and not exists (select from howdah_core.invocation i
+                                where i.service = u.service and i.key = u.key)) z
+     where k.ctid = z.ct;
   end if;
   if v_ids is not null then
     perform howdah_core.remove(v_ids);

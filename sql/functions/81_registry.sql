@@ -1,33 +1,23 @@
 -- The services that the database knows: what ingress checks requests against, and where the
 -- numbers in narrow tables come from.
 
--- Makes a deployment known and, unless a later one is being served, its services current.
--- p_services: jsonb array of {name, kind, description, metadata, handlers: [{name, kind, description,
--- metadata, input_content_type, input_required, input_schema, output_content_type, output_schema,
--- is_public, idempotency_retention_seconds, journal_retention_seconds, workflow_retention_seconds}]}.
--- Handlers that a service no longer has are retired; their numbers stay for ever.
--- p_breaking: a service may lose handlers, or change its kind once nothing of it is under way.
--- Returns the deployment's number. Raises: WD011 a service changes its kind, WD014 it loses handlers.
--- Locks: advisory (2, 1) exclusive: one registration at a time. Called by: worker/engine.py.
-create or replace function howdah_core.register_deployment(
-  p_name text, p_services jsonb, p_breaking boolean default false)
-returns int
+-- Makes a deployment's services current, unless a later one is being served. For p_services see
+-- register_deployment; `manifest`, where given, is kept as it is. Returns the services' names.
+-- Locks: the caller's advisory (2, 1). Raises: WD011, WD014. Called by: register_deployment,
+-- register_remote.
+create or replace function howdah_core.put_services(
+  p_deployment int, p_services jsonb, p_breaking boolean)
+returns void
 language plpgsql
-set lock_timeout = '10s'
 as $$
 #variable_conflict use_column
 declare
-  v_no int;
+  v_no constant int := p_deployment;
   v_service int;
   v_was text;
   v_lost text;
   s jsonb;
 begin
-  perform howdah_core.assert_read_committed();
-  perform pg_advisory_xact_lock(2, 1);
-  insert into howdah_core.deployment (name) values (p_name) on conflict (name) do nothing;
-  select d.no into v_no from howdah_core.deployment d where d.name = p_name;
-
   for s in select * from jsonb_array_elements(p_services) loop
     select x.no, x.kind into v_service, v_was from howdah_core.service x where x.name = s->>'name';
     if v_service is null then
@@ -35,8 +25,13 @@ begin
       values (s->>'name', s->>'kind', s->>'description', s->'metadata', v_no)
       returning no into v_service;
     end if;
-    insert into howdah_core.deployment_service (deployment, service) values (v_no, v_service)
-        on conflict do nothing;
+    insert into howdah_core.deployment_service as d (deployment, service, manifest, revision)
+    values (v_no, v_service, s->'manifest',
+            coalesce((select max(x.revision) from howdah_core.deployment_service x
+                       where x.service = v_service), 0) + 1)
+        on conflict on constraint deployment_service_pkey do update
+       set manifest = excluded.manifest, removed_at = null,
+           revision = d.revision + (d.manifest is distinct from excluded.manifest)::int;
     -- A later version that somebody serves says how the service is called; this one goes on with
     -- what it has begun.
     continue when howdah_core.is_superseded(v_no, v_service);
@@ -99,6 +94,33 @@ begin
      where h.service = v_service and h.retired_at is null
        and not exists (select from jsonb_array_elements(s->'handlers') x where x->>'name' = h.name);
   end loop;
+end
+$$;
+
+-- Makes a deployment known and, unless a later one is being served, its services current.
+-- p_services: jsonb array of {name, kind, description, metadata, handlers: [{name, kind, description,
+-- metadata, input_content_type, input_required, input_schema, output_content_type, output_schema,
+-- is_public, idempotency_retention_seconds, journal_retention_seconds, workflow_retention_seconds}]}.
+-- Handlers that a service no longer has are retired; their numbers stay for ever.
+-- p_breaking: a service may lose handlers, or change its kind once nothing of it is under way.
+-- Returns the deployment's number. Raises: WD011 a service changes its kind, WD014 it loses handlers.
+-- Locks: advisory (2, 1) exclusive: one registration at a time. Called by: worker/engine.py.
+create or replace function howdah_core.register_deployment(
+  p_name text, p_services jsonb, p_breaking boolean default false)
+returns int
+language plpgsql
+set lock_timeout = '10s'
+as $$
+#variable_conflict use_column
+declare
+  v_no int;
+begin
+  perform howdah_core.assert_read_committed();
+  perform pg_advisory_xact_lock(2, 1);
+  insert into howdah_core.deployment (name) values (p_name) on conflict (name) do nothing;
+  select d.no into v_no from howdah_core.deployment d where d.name = p_name;
+
+  perform howdah_core.put_services(v_no, p_services, p_breaking);
   perform pg_notify('howdah_registry', '');
   return v_no;
 end
@@ -151,18 +173,18 @@ as $$
    order by d.name
 $$;
 
--- Every service and handler in force, one row a handler.
+-- Every service and handler, one row a handler. Retired ones may still have invocations under way.
 create or replace function howdah_core.load_registry()
 returns table (service_no int, service text, service_kind text, handler_no int, handler text,
                kind text, input_content_type text, input_required boolean,
                output_content_type text, is_public boolean, idempotency_retention interval,
-               journal_retention interval, workflow_retention interval)
+               journal_retention interval, workflow_retention interval,
+               is_retired boolean)
 language sql stable
 as $$
   select s.no, s.name, s.kind, h.no, h.name, h.kind, h.input_content_type, h.input_required,
          h.output_content_type, h.is_public, h.idempotency_retention, h.journal_retention,
-         coalesce(h.workflow_retention, interval '1 day')
+         coalesce(h.workflow_retention, interval '1 day'), h.retired_at is not null
     from howdah_core.service s join howdah_core.handler h on h.service = s.no
-   where h.retired_at is null
    order by s.no, h.no
 $$;

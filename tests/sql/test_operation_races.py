@@ -83,6 +83,7 @@ async def accept(
     *ids: UUID,
     service: int = SEAT,
     key: str | None = "k",
+    keys: list[str] | None = None,
     idem: str | None = None,
     delay: Any = None,
     parent: UUID | None = None,
@@ -113,7 +114,7 @@ async def accept(
         n_id=list(ids),
         n_service=[service] * n,
         n_handler=[service] * n,
-        n_key=[key] * n,
+        n_key=keys or [key] * n,
         n_exclusive=[service == SEAT] * n,
         n_cid=[1 if parent else None] * n,
         n_input=[b""] * n,
@@ -657,11 +658,32 @@ async def test_a_key_that_is_being_taken_stays_when_its_last_invocation_is_remov
     await assert_healthy(db)
 
 
-@pytest.mark.parametrize("table", ["keylock", "promise"])
-async def test_what_a_batch_found_there_and_is_about_to_lock_is_not_deleted(
-    dsn: str, db: Connection, worker: int, table: str
+async def test_a_batch_that_loses_a_key_it_found_there_is_refused_whole(
+    dsn: str, db: Connection, worker: int
 ) -> None:
-    old = uuid.uuid4()
+    """It waits for the key z after it saw that the key k is there; k goes meanwhile."""
+    old, news = uuid.uuid4(), [uuid.uuid4(), uuid.uuid4()]
+    await accept(db, worker, old)
+    await complete(db, worker, old)
+    await db.execute(f"{AGE}; delete from howdah_core.state")
+    async with connected(dsn) as lane:
+        async with holding(dsn) as other:
+            await other.execute("insert into howdah_core.keylock (service, key) values (1, 'z')")
+            accepting = await while_it_waits(db, lane, accept(lane, worker, *news, keys=["k", "z"]))
+            assert await db.fetchval(CLEAN) == 1
+        with pytest.raises(asyncpg.LockNotAvailableError, match="a key was removed"):
+            await accepting
+        await accept(lane, worker, *news, keys=["k", "z"])
+
+    rows = await db.fetch("select key, holder from howdah_core.keylock order by key")
+    assert [tuple(row) for row in rows] == [("k", news[0]), ("z", news[1])]
+    await assert_healthy(db)
+
+
+async def test_a_batch_that_loses_a_promise_it_found_there_is_refused_whole(
+    dsn: str, db: Connection, worker: int
+) -> None:
+    old, waiter = uuid.uuid4(), uuid.uuid4()
     await db.execute("update howdah_core.service set kind = 'workflow' where name = 'Seat'")
     await accept(db, worker, old)
     await complete(db, worker, old)
@@ -669,20 +691,31 @@ async def test_what_a_batch_found_there_and_is_about_to_lock_is_not_deleted(
         f"{AGE}; delete from howdah_core.state;"
         "insert into howdah_core.promise (service, key, name) values (1, 'k', 'p')"
     )
-    async with holding(dsn) as lane:
-        names, values = {
-            "keylock": ("service, key", "1, 'k'"),
-            "promise": ("service, key, name", "1, 'k', 'p'"),
-        }[table]
-        await lane.execute(
-            f"insert into howdah_core.{table} ({names}) values ({values}) on conflict do nothing"
-        )
-        assert await db.fetchval(CLEAN) == 0
-        found = await lane.fetch(f"select from howdah_core.{table} for no key update")
-        assert len(found) == 1
-
-    assert await db.fetchval(CLEAN) == 1
-    assert await db.fetchval(f"select count(*) from howdah_core.{table}") == 0
+    await accept(db, worker, waiter, key="w")
+    asks: dict[str, Any] = {
+        "u_id": [waiter],
+        "u_epoch": [1],
+        "u_final": [""],
+        "r_u": [1, 1],
+        "r_kind": [14, 14],
+        "r_cid": [1, 2],
+        "r_service": [1, 1],
+        "r_key": ["k", "z"],
+        "r_name": ["p", "p"],
+        "r_target": [None, None],
+        "r_value": [None, None],
+        "r_detail": [None, None],
+    }
+    async with connected(dsn) as lane:
+        async with holding(dsn) as other:
+            await other.execute(
+                "insert into howdah_core.promise (service, key, name) values (1, 'z', 'p')"
+            )
+            asking = await while_it_waits(db, lane, commit(lane, worker, **asks))
+            assert await db.fetchval(CLEAN) == 1
+        with pytest.raises(asyncpg.LockNotAvailableError, match="a promise was removed"):
+            await asking
+    assert await db.fetchval("select count(*) from howdah_core.promise_waiter") == 0
 
 
 async def test_a_request_that_finds_a_key_being_deleted_makes_it_again(

@@ -150,6 +150,12 @@ class Machine:
         self.next_cid += cids
         return entry
 
+    def next_index(self) -> int:
+        """The place of an entry that is new by construction: nothing is matched."""
+        idx = self.next_idx
+        self.next_idx += 1
+        return idx
+
     def notification(
         self,
         kind: int,

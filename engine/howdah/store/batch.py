@@ -20,7 +20,7 @@ _COLUMNS = {
     "t": 7,
     "r": 9,
     "d": 10,
-    "s": 8,
+    "s": 9,
     "f": 2,
 }
 """How many arrays each group of parameters has, in the order of the SQL signature."""
@@ -146,7 +146,7 @@ def _add_final(rows: dict[str, list[tuple[Any, ...]]], position: int, unit: Unit
         if final.wait_ids is not None:
             waits = "{" + ",".join(map(str, final.wait_ids)) + "}"
         rows["s"].append((position, final.status, final.run_at, final.delay, waits, final.wait_all,
-             final.wait_note, final.queue)
+             final.wait_note, final.queue, final.is_uncounted)
         )  # fmt: skip
         return
     outcome = final.outcome

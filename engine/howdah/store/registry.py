@@ -48,12 +48,13 @@ class HandlerRow:
 
 @dataclass(frozen=True, slots=True)
 class ServiceRow:
-    """A service and its handlers by name."""
+    """A service and its handlers by name: those in force, and all that it ever had."""
 
     no: int
     name: str
     kind: str
-    handlers: Mapping[str, HandlerRow]
+    handlers: dict[str, HandlerRow]
+    all_handlers: dict[str, HandlerRow]
 
 
 class Registry:
@@ -78,19 +79,20 @@ class Registry:
                 return
             rows = await self._database.fetch(LOAD_REGISTRY)
             self._refreshed_at = monotonic()
-            services: dict[str, tuple[int, str, dict[str, HandlerRow]]] = {}
+            services: dict[str, ServiceRow] = {}
             handlers: dict[int, HandlerRow] = {}
             for row in rows:
                 handler = _handler(row)
                 handlers[handler.no] = handler
-                facts = services.setdefault(
-                    handler.service, (handler.service_no, handler.service_kind, {})
+                service = services.setdefault(
+                    handler.service,
+                    ServiceRow(handler.service_no, handler.service, handler.service_kind, {}, {}),
                 )
-                facts[2][handler.name] = handler
+                service.all_handlers[handler.name] = handler
+                if not row["is_retired"]:
+                    service.handlers[handler.name] = handler
             self.handlers = handlers
-            self.services = {
-                name: ServiceRow(no, name, kind, of) for name, (no, kind, of) in services.items()
-            }
+            self.services = services
             self.by_no = {service.no: service for service in self.services.values()}
 
 

@@ -141,6 +141,7 @@ class Final:
     wait_all: bool = False
     wait_note: str | None = None
     queue: int | None = None
+    is_uncounted: bool = False
     failure: str | None = None
 
 

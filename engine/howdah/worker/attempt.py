@@ -26,16 +26,17 @@ from howdah.errors import (
     HowdahError,
     Interrupt,
     NonDeterminism,
+    RemoteFailure,
     RetryableError,
     Suspended,
     TerminalError,
     UsageError,
 )
-from howdah.handler import Handler
+from howdah.handler import Handler, HandlerOptions
 from howdah.ids import uuid7
 from howdah.machine.entries import CANCEL, Entry, Kind, signal_cid
 from howdah.machine.machine import Machine, WaitKey
-from howdah.retry import RunOptions, delay_after
+from howdah.retry import RetryPolicy, RunOptions, delay_after
 from howdah.serde import Serde
 from howdah.store.registry import HandlerRow
 from howdah.store.units import Ask, Final, Mail, NewInvocation, Outcome, Record, Unit
@@ -61,6 +62,20 @@ def error_of(detail: str) -> TerminalError:
     """The error that a failed notification stands for."""
     facts = msgspec.json.decode(detail)
     return TerminalError(facts["message"], facts["code"], facts.get("metadata"))
+
+
+class Executable(Protocol):
+    """What an attempt must know of its handler, wherever that runs."""
+
+    @property
+    def options(self) -> HandlerOptions:
+        """Timeouts, and what of the state is there at the start."""
+        ...
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """How failed attempts are retried."""
+        ...
 
 
 class Waiter(Protocol):
@@ -121,7 +136,7 @@ class Attempt:
     )
 
     def __init__(
-        self, engine: Engine, record: Record, row: HandlerRow, handler: Handler[Any, Any]
+        self, engine: Engine, record: Record, row: HandlerRow, handler: Executable
     ) -> None:
         self.engine = engine
         self.record = record
@@ -176,6 +191,9 @@ class Attempt:
                 "",
             )
             return
+        self._start()
+
+    def _start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._main())
 
     async def _main(self) -> None:
@@ -183,6 +201,7 @@ class Attempt:
         from howdah.worker.local import LocalContext
 
         handler = self.handler
+        assert isinstance(handler, Handler)
         try:
             context = LocalContext(self)
             arguments: tuple[Any, ...] = ()
@@ -194,13 +213,14 @@ class Attempt:
             if handler.is_async:
                 result = await handler.fn(context, *arguments)
             else:
-                result = await run_in_thread(self, context, arguments)
+                result = await run_in_thread(self, handler, context, arguments)
             if self._is_over or self.machine.closed is not None:
                 return
             try:
                 value = handler.output_serde.serialize(result)
             except UsageError as error:
                 raise TerminalError(f"the result can't be written: {error}", 500) from error
+            self._check_size(value, "the result")
             self.machine.finish()
         except Interrupt:
             return
@@ -533,6 +553,13 @@ class Attempt:
                 )
             )
 
+    def yield_soon(self) -> bool:
+        """Give the lease back if nothing is lost by it; False: it goes on."""
+        if not self.is_idle:
+            return False
+        self.suspend()
+        return True
+
     def suspend(self) -> None:
         """Give the lease back until what it waits for is there."""
         keys, wait_all = self._waiting_for
@@ -597,7 +624,13 @@ class Attempt:
         detail: str | None = None,
         cids: int = 0,
     ) -> tuple[Entry, bool]:
-        """The handler's next command; True: it is new and collected for the next commit."""
+        """The handler's next command; True: it is new and collected for the next commit.
+
+        Raises:
+            TerminalError: 413, the value is above `Options.value_bytes_max`.
+        """
+        if value is not None:
+            self._check_size(value, name or "a value")
         machine = self.machine
         self.last_tick = self.engine.tick
         entry = machine.command(kind, name, value, ref, detail, cids)
@@ -605,6 +638,15 @@ class Attempt:
             return entry, False
         self.pending().entries.append(entry)
         return entry, True
+
+    def _check_size(self, value: bytes, what: str) -> None:
+        limit = self.engine.options.value_bytes_max
+        if len(value) > limit:
+            raise TerminalError(
+                f"{what}: {len(value):,} bytes, and a value may have {limit:,}; keep it elsewhere "
+                "and pass on where it is, or raise HOWDAH_VALUE_BYTES_MAX",
+                413,
+            )
 
     def start_run(
         self,
@@ -667,6 +709,7 @@ class Attempt:
                         raise TerminalError(
                             f"the result of step {name!r} can't be written: {error}", 500
                         ) from error
+                    self._check_size(value, f"the result of step {name!r}")
                     break
                 except TerminalError as error:
                     detail = failure_detail(error.status_code, error.message, error.metadata)
@@ -973,16 +1016,21 @@ class Attempt:
         failure: dict[str, Any] = {
             "code": getattr(error, "status_code", 500),
             "error_code": error.code if isinstance(error, HowdahError) else None,
-            "message": f"{type(error).__name__}: {error}",
+            "message": _words_of(error),
             "stacktrace": stack,
             "entry_name": step,
         }
+        if isinstance(error, RemoteFailure):
+            failure["error_code"] = error.remote_code
+            failure["stacktrace"] = error.remote_stacktrace
         if isinstance(error, NonDeterminism):
             failure["entry_index"] = error.entry_index
         text = msgspec.json.encode(failure).decode().replace("\\u0000", "\\ufffd")
         delay = None
+        is_uncounted = False
         if isinstance(error, RetryableError) and error.retry_after is not None:
             delay = error.retry_after
+            is_uncounted = True
         else:
             delay = delay_after(
                 self.handler.retry_policy, self.record.attempts, self.engine.jitter()
@@ -992,8 +1040,9 @@ class Attempt:
             return
         unit = self.pending()
         unit.final = Final(
-            "S", status="backing_off", delay=delay, failure=text, queue=self._unpinned()
-        )
+            "S", status="backing_off", delay=delay, failure=text, queue=self._unpinned(),
+            is_uncounted=is_uncounted,
+        )  # fmt: skip
         self._finishing = unit
         self._stop_code()
         self.flush()
@@ -1005,7 +1054,7 @@ class Attempt:
         self._stop_code()
         unit = self.pending()
         if self.handler.retry_policy.on_max_attempts == "kill":
-            message = f"{type(error).__name__}: {error}".replace("\x00", "\ufffd")
+            message = _words_of(error).replace("\x00", "\ufffd")
             outcome = Outcome(self.id, "killed", b"", 500, message, None, None, self.row.no)
             self._complete(unit, outcome)
             if unit.final is not None:
@@ -1066,6 +1115,12 @@ def _completion(outcome: Outcome) -> tuple[bytes | None, str | None]:
 
 def _completion_mail(target: UUID, cid: int, outcome: Outcome) -> Mail:
     return Mail(target, Kind.CALL_COMPLETED, cid, *_completion(outcome))
+
+
+def _words_of(error: BaseException) -> str:
+    if isinstance(error, RemoteFailure):
+        return error.message
+    return f"{type(error).__name__}: {error}"
 
 
 def _only_runs(unit: Unit) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from howdah import blocking
 from howdah.context import DurablePromise, Request
+from howdah.handler import Handler
 from howdah.serde import DefaultSerde, Serde
 from howdah.worker.bridge import Bridge
 from howdah.worker.local import CallFuture, LocalContext, Sent, Step, checked
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def run_in_thread(attempt: Attempt, local: LocalContext, arguments: tuple[Any, ...]) -> Any:
+async def run_in_thread(
+    attempt: Attempt, handler: Handler[Any, Any], local: LocalContext, arguments: tuple[Any, ...]
+) -> Any:
     """Execute a sync handler in a thread of its own, as soon as there is one; its result."""
     engine = attempt.engine
     threads = engine.handler_threads
@@ -39,11 +42,11 @@ async def run_in_thread(attempt: Attempt, local: LocalContext, arguments: tuple[
     attempt.last_tick = engine.tick
     is_started = False
     try:
-        async with attempt.handler.entered():
+        async with handler.entered():
             attempt.bridge = bridge = Bridge(attempt)
             context = BlockingContext(bridge, local)
             ended = thread.start(
-                functools.partial(bridge.execute_handler, attempt.handler.fn, context, *arguments)
+                functools.partial(bridge.execute_handler, handler.fn, context, *arguments)
             )
             is_started = True
             return result_of(await ended)

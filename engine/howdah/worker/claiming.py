@@ -72,10 +72,11 @@ class Claiming:
         if loaded.now is not None:
             engine.on_clock(loaded.now)
         for record in loaded.records:
-            if record.handler_no not in engine.handlers:
-                logger.error(
-                    "a claimed handler is unknown", extra={"handler_no": record.handler_no}
-                )
+            if record.handler_no not in engine.registry.handlers:
+                # Registered a moment ago: its lease is found again when it is known.
+                logger.info("a handler is not known yet", extra={"handler_no": record.handler_no})
+                engine.refresh_registry()
+                engine.recovery.on_doubt()
                 continue
             earlier = engine.residents.get(record.id)
             if earlier is not None:

@@ -104,6 +104,14 @@ class Clients:
         for row in await self._engine.database.fetch(READ_OUTCOMES, ids):
             if row[0] == b"O":
                 self.on_outcome(_outcome(row), None)
+            elif row[0] == b"U":
+                self._refuse(row[1])
+
+    def _refuse(self, id_: UUID) -> None:
+        """An invocation that was waited for is gone: purged, or its retention is over."""
+        for future in self._waiting.pop(id_, ()):
+            if not future.done():
+                future.set_exception(NotFound(what="invocation", name=id_))
 
     async def ask_again(self) -> None:
         """Ask for all that were waited for at the last call already: their hint may be lost."""

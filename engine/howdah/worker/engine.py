@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -45,6 +45,7 @@ from howdah.worker.fencing import Fencing
 from howdah.worker.heartbeat import Heartbeat
 from howdah.worker.hints import Hints
 from howdah.worker.loops import Loops
+from howdah.worker.missing import missing_handler
 from howdah.worker.observing import OBSERVE_SECONDS, Observing
 from howdah.worker.operating import Operating
 from howdah.worker.patching import patch_handler
@@ -94,6 +95,24 @@ class Accepted:
     outcome: Awaitable[Outcome] | None
 
 
+class RemoteExecutor(Protocol):
+    """Executes handlers that run elsewhere; see `howdah.remote.deployments`."""
+
+    async def refresh(self, engine: Engine) -> None:
+        """Read the remote deployments again."""
+
+    def executes(self, deployment_no: int | None, row: HandlerRow) -> bool:
+        """Whether that deployment is remote and has this handler."""
+        ...
+
+    def attempt(self, engine: Engine, record: Record, row: HandlerRow) -> Attempt:
+        """An attempt of an invocation that such a deployment executes."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+
+
 class Engine:
     """Everything that one process does between HTTP and Postgres."""
 
@@ -106,13 +125,15 @@ class Engine:
         before_call: Callable[[str], None] | None = None,
         always_replay: bool = False,
         is_breaking: bool = False,
+        remote: RemoteExecutor | None = None,
     ) -> None:
         self.options = options
         self.always_replay = always_replay
         self._is_breaking = is_breaking
+        self._remote = remote
         self.dsn = dsn
         self._services = list(services)
-        self.is_worker = "worker" in options.roles and bool(services)
+        self.is_worker = "worker" in options.roles and (bool(services) or remote is not None)
         self.database = Database(dsn, before_call)
         self.registry = Registry(self.database)
         self.lane = Lane(self, dsn, options.batch_bytes_max, before_call)
@@ -196,7 +217,7 @@ class Engine:
             StoreError: the schema is missing or another.
         """
         await self.database.open()
-        if self.is_worker:
+        if self.is_worker and self._services:
             name = self.options.deployment or code_digest(self._services)
             described = msgspec.json.encode(describe(self._services, self.options)).decode()
             rows = await self.database.fetch(
@@ -264,6 +285,8 @@ class Engine:
                 )
             except (StoreUnavailable, TimeoutError, asyncpg.PostgresError):
                 logger.warning("the worker could not sign off", extra={"worker_no": self.worker_no})
+        if self._remote is not None:
+            self._remote.close()
         self.clients.fail(StoreUnavailable(doing="answering: this process is stopping"))
         await self.database.close()
         self.handler_threads.stop()
@@ -378,10 +401,12 @@ class Engine:
     def begin(self, record: Record) -> None:
         """Execute an invocation whose lease this worker has."""
         row = self.registry.handlers.get(record.handler_no)
-        handler = self.handlers.get(record.handler_no)
         assert row is not None
-        assert handler is not None
-        attempt = Attempt(self, record, row, handler)
+        if self._remote is not None and self._remote.executes(record.deployment, row):
+            attempt = self._remote.attempt(self, record, row)
+        else:
+            handler = self.handlers.get(record.handler_no)
+            attempt = Attempt(self, record, row, handler or missing_handler(row))
         self.residents[record.id] = attempt
         attempt.begin()
 
@@ -436,6 +461,8 @@ class Engine:
         if not self.is_worker:
             return
         own = {service.name: service for service in self._services}
+        if self._remote is not None:
+            await self._remote.refresh(self)
         handlers: dict[int, Handler[Any, Any]] = {}
         queues: dict[int, tuple[int, int]] = {}
         served: dict[int, tuple[int, int]] = {}
@@ -443,15 +470,22 @@ class Engine:
         grantable: set[int] = set()
         for row in await self.database.fetch(SERVING, self.deployment_no):
             known = self.registry.by_no.get(row["service"])
-            if known is None or known.name not in own:
+            if known is None or (
+                self._remote is None if row["is_remote"] else known.name not in own
+            ):
                 continue
-            service, place = own[known.name], (row["deployment"], row["q"])
-            here = {
-                known.handlers[name].no: handler
-                for name, handler in (*service.handlers.items(), *patch_handler(service))
-                if name in known.handlers
-            }
-            handlers.update(here)
+            place = (row["deployment"], row["q"])
+            if row["is_remote"]:
+                here = {handler.no for handler in known.handlers.values()}
+            else:
+                service = own[known.name]
+                local = {
+                    known.all_handlers[name].no: handler
+                    for name, handler in (*service.handlers.items(), *patch_handler(service))
+                    if name in known.all_handlers
+                }
+                handlers.update(local)
+                here = {row.no for row in known.handlers.values()}.intersection(local)
             queues[row["q"]] = place
             pinned[row["deployment"], known.no] = row["q"]
             if row["is_latest"]:

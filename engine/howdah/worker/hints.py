@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MAIL = "m:"
 COMPLETED = "c:"
 TAKEN = "k:"
+PROMOTE = "0"
+"""As a queue: something is due that enters an inbox."""
 
 
 class Hints:
@@ -69,6 +71,8 @@ class Hints:
     def _on_words(self, channel: str, words: list[str]) -> None:
         engine = self._engine
         if channel == WORK:
+            if PROMOTE in words:
+                engine.promoting.poll.now.set()
             if any(int(word) in engine.queues for word in words if word.isdigit()):
                 engine.claiming.poll.now.set()
         elif channel == REGISTRY:

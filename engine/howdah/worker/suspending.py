@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.1
 """How often idle attempts are looked at and lone steps are written."""
+QUIET_TICKS = 5
+"""A remote attempt without a word for so long may be waiting: it is asked to suspend if slots are short."""
 STUCK_TICKS = 10
 """Every so many ticks attempts that make no progress are looked for."""
 
@@ -36,7 +38,7 @@ class Suspending:
         if not attempt.inactivity_seconds or (
             attempt.bridge is not None and self._engine.handler_threads.is_short
         ):
-            asyncio.get_running_loop().call_soon(_suspend_if_idle, attempt)
+            asyncio.get_running_loop().call_soon(attempt.yield_soon)
 
     async def run_once(self) -> None:
         """Write steps that take long; suspend those that waited long enough."""
@@ -59,13 +61,17 @@ class Suspending:
 
     def make_room(self) -> None:
         """Slots are short: those that wait longest give theirs up."""
+        engine = self._engine
         count = 0
-        for attempt in list(self.waiting.values()):
-            if attempt.is_idle:
-                attempt.suspend()
-                count += 1
-                if count >= self._engine.options.claim_batch_max:
-                    break
+        quiet = [
+            attempt
+            for attempt in engine.residents.values()
+            if attempt.id not in self.waiting and engine.tick - attempt.last_tick >= QUIET_TICKS
+        ]
+        for attempt in (*self.waiting.values(), *quiet):
+            count += attempt.yield_soon()
+            if count >= engine.options.claim_batch_max:
+                break
 
     def free_threads(self) -> None:
         """Sync handlers wait for a thread: as many that only wait for others give theirs up."""
@@ -89,10 +95,5 @@ class Suspending:
         for attempt in list(self._engine.residents.values()):
             if attempt.is_queued:
                 attempt.release()
-        for attempt in list(self.waiting.values()):
-            _suspend_if_idle(attempt)
-
-
-def _suspend_if_idle(attempt: Attempt) -> None:
-    if attempt.is_idle:
-        attempt.suspend()
+            else:
+                attempt.yield_soon()

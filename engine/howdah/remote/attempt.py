@@ -1,0 +1,592 @@
+"""One attempt of an invocation whose handler runs elsewhere: one HTTP exchange with its deployment.
+
+The endpoint gets the journal, then sends commands; each is stored with its effects in one commit, and
+only then what came of it goes back. The same lane, the same mailbox and the same leases as for
+handlers in this process: a journal looks the same whoever wrote it.
+
+Source: the service protocol's versions 5 to 7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+
+from howdah.errors import InvalidId, RemoteFailure, Suspended, TerminalError, UnknownTarget
+from howdah.ids import parse_any_id, parse_awakeable_id, uuid7
+from howdah.machine.entries import NOTIFICATION, Entry, Kind, signal_cid
+from howdah.remote.entries import (
+    COMMANDS,
+    Command,
+    failure_json,
+    input_message,
+    read_command,
+    to_wire,
+)
+from howdah.remote.wire import (
+    ACK_REQUESTED,
+    CLASSES,
+    Decoder,
+    MessageTooLarge,
+    ProtocolViolation,
+    Type,
+    encode,
+    parse,
+)
+from howdah.store.registry import HandlerRow
+from howdah.store.units import Ask, Mail, NewInvocation, Outcome, Record, Unit
+from howdah.store.units import Final as End
+from howdah.worker.attempt import Attempt, error_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from howdah.remote.deployments import Deployment, RemoteHandler
+    from howdah.remote.exchange import Exchange
+    from howdah.worker.engine import Engine
+
+BIDIRECTIONAL: Final = "BIDI_STREAM"
+CONTENT_TYPE: Final = "application/vnd.restate.invocation.v"
+VERSION_MAX: Final = 6
+"""The newest version of the protocol that is spoken."""
+DRAIN_SECONDS: Final = 5.0
+"""How long an endpoint may take to end its response after it has said its last word."""
+ENVELOPE_BYTES: Final = 64 * 1024
+"""What a message may hold beside its value."""
+_CANCEL_SIGNAL: Final = 1
+_SEED_MASK: Final = (1 << 64) - 1
+_RETRY_AFTER_SECONDS_MAX: Final = 3600.0
+_STATUS_CODES: Final = {502: "RT0010", 504: "RT0010", 429: "RT0023", 503: "RT0023",
+                        415: "RT0015", 413: "RT0019"}  # fmt: skip
+_SDK_CODES: Final = {570: "RT0016", 571: "RT0012"}
+_ASKS: Final = frozenset(
+    {
+        Kind.GET_LAZY_STATE, Kind.GET_LAZY_STATE_KEYS, Kind.GET_PROMISE, Kind.PEEK_PROMISE,
+        Kind.COMPLETE_PROMISE, Kind.ATTACH, Kind.GET_OUTPUT,
+    }
+)  # fmt: skip
+_WRITES: Final = frozenset({Kind.SET_STATE, Kind.CLEAR_STATE, Kind.CLEAR_ALL_STATE})
+
+
+class RemoteAttempt(Attempt):
+    """Drives one invocation at its deployment."""
+
+    __slots__ = (
+        "_decoder",
+        "_deployment",
+        "_drain_timer",
+        "_exchange",
+        "_has_ended",
+        "_is_half_closed",
+        "_output",
+        "_sent_ack_only",
+        "_unsent",
+        "_version",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        record: Record,
+        row: HandlerRow,
+        handler: RemoteHandler,
+        deployment: Deployment,
+    ) -> None:
+        super().__init__(engine, record, row, handler)
+        self._deployment = deployment
+        self._version = min(deployment.max_protocol_version, VERSION_MAX)
+        self._decoder = Decoder(engine.options.value_bytes_max + ENVELOPE_BYTES)
+        self._exchange: Exchange | None = None
+        self._drain_timer: asyncio.TimerHandle | None = None
+        self._is_half_closed = (
+            deployment.protocol_type != BIDIRECTIONAL or not self.inactivity_seconds
+        )
+        self._has_ended = False
+        self._output: Command | None = None
+        self._unsent: set[int] = set()
+        self._sent_ack_only: set[int] = set()
+
+    # Life.
+
+    def _start(self) -> None:
+        record, row = self.record, self.row
+        media_type = f"{CONTENT_TYPE}{self._version}"
+        headers = [
+            ("content-type", media_type),
+            ("accept", media_type),
+            ("x-restate-invocation-id", str(self.id)),
+        ]
+        if self.key is not None:
+            headers.append(("x-restate-service-key", quote(self.key, safe="")))
+        body = b"".join(
+            [
+                self._start_message(),
+                input_message(record.headers, record.input),
+                *(to_wire(entry) for entry in record.journal),
+            ]
+        )
+        for entry in record.journal:
+            if entry.kind == Kind.SLEEP and entry.cid is not None:
+                self._go_on_sleeping(entry.cid)
+        self._exchange = self._deployment.endpoint.open(
+            f"/invoke/{row.service}/{row.name}",
+            headers,
+            body,
+            end=self._is_half_closed,
+            listener=self,
+        )
+
+    def _start_message(self) -> bytes:
+        record = self.record
+        seed = (record.seed or self.id).int
+        start = CLASSES["Start"](
+            id=self.id.bytes,
+            debug_id=str(self.id),
+            known_entries=len(record.journal) + 1,
+            partial_state=self.is_partial or self.key is None,
+            retry_count=max(record.attempts - 1, 0),
+            random_seed=(seed ^ seed >> 64) & _SEED_MASK,
+        )
+        if self.key is not None:
+            start.key = self.key
+            for name, value in self.state.items():
+                start.state_map.add(key=name.encode(), value=value)
+        return encode(Type.START, start)
+
+    def _go_on_sleeping(self, cid: int) -> None:
+        if self.machine.has_arrived(cid):
+            return
+        remaining = (self.sleeps[cid] - self.engine.database_now()).total_seconds()
+        if remaining <= 0:
+            self._timer_due(cid)
+        else:
+            self._start_timer(cid, remaining)
+
+    def _close(self, reason: BaseException) -> None:
+        super()._close(reason)
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if not self._has_ended:
+            self._exchange = None
+            exchange.reset()
+            return
+        if not self._is_half_closed:
+            self._is_half_closed = True
+            exchange.end()
+        if self._drain_timer is None:
+            loop = asyncio.get_running_loop()
+            self._drain_timer = loop.call_later(DRAIN_SECONDS, exchange.reset)
+
+    def _stop_code(self) -> None:
+        self.machine.closed = self.machine.closed or Suspended()
+        exchange = self._exchange
+        if exchange is not None and not self._has_ended:
+            self._exchange = None
+            exchange.reset()
+
+    def _is_done(self) -> bool:
+        """Whether nothing that the endpoint says counts any more."""
+        return self._is_over or self._finishing is not None
+
+    # What the endpoint says.
+
+    def on_head(self, status: int, headers: Mapping[str, str]) -> None:
+        """The response begins."""
+        if self._is_done():
+            return
+        if status == 200:
+            if headers.get("content-type") == f"{CONTENT_TYPE}{self._version}":
+                return
+            self._refuse("RT0012", f"it answered with content-type {headers.get('content-type')!r}")
+            return
+        delay = None
+        if status in (429, 503):
+            delay = _retry_after(headers.get("retry-after"))
+        self._refuse(
+            _STATUS_CODES.get(status, "RT0012"), f"it answered with status {status}", delay
+        )
+
+    def on_data(self, data: bytes) -> None:
+        """Messages, in whole or in part."""
+        if self._is_done():
+            return
+        self.last_tick = self.engine.tick
+        try:
+            for number, flags, payload in self._decoder.feed(data):
+                if self._has_ended:
+                    raise ProtocolViolation("it went on after its last word")
+                self._on_message(number, flags, payload)
+                if self._is_done():
+                    return
+        except MessageTooLarge as error:
+            self._refuse("RT0003", str(error))
+            return
+        except ProtocolViolation as error:
+            self._refuse("RT0012", str(error))
+            return
+        self.flush()
+
+    def on_end(self) -> None:
+        """The response is complete."""
+        self._exchange = None
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        if not self._has_ended and not self._is_done():
+            self._refuse("RT0010", "it ended its response in the middle")
+
+    def on_error(self, error: Exception) -> None:
+        """The exchange broke."""
+        self._exchange = None
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        if not self._has_ended and not self._is_done():
+            self._refuse("RT0010", str(error))
+
+    def _refuse(self, code: str, problem: str, delay: timedelta | None = None) -> None:
+        self._fail(
+            RemoteFailure(
+                f"deployment {self._deployment.name}: {problem}",
+                remote_code=code,
+                retry_after=delay,
+            )
+        )
+
+    def _on_message(self, number: int, flags: int, payload: bytes) -> None:
+        if number in COMMANDS:
+            self._on_command(read_command(number, payload, self._now_ms()))
+        elif number == Type.PROPOSE_RUN_COMPLETION:
+            proposal = parse(number, payload)
+            cid = proposal.result_completion_id
+            if flags & ACK_REQUESTED:
+                self._sent_ack_only.add(cid)
+            if proposal.HasField("failure"):
+                detail = failure_json(proposal.failure)
+                self.notify(Kind.RUN_COMPLETED, cid, None, detail)
+            else:
+                self.notify(Kind.RUN_COMPLETED, cid, proposal.value, None)
+        elif number == Type.SUSPENSION:
+            self._has_ended = True
+            self._on_suspension(parse(number, payload))
+        elif number == Type.END:
+            self._has_ended = True
+            self._on_completed()
+        elif number == Type.ERROR:
+            self._has_ended = True
+            self._on_failed(parse(number, payload))
+        elif number != Type.AWAITING_ON:
+            raise ProtocolViolation(f"message type 0x{number:04X} is not for a runtime")
+
+    def _now_ms(self) -> float:
+        return self.engine.database_now().timestamp() * 1000
+
+    # Commands and their effects.
+
+    def _append(self, command: Command, ref: UUID | None = None) -> Entry:
+        entry = command.entry(self.machine.next_index(), ref)
+        self.pending().entries.append(entry)
+        return entry
+
+    def _on_command(self, command: Command) -> None:
+        kind, unit = command.kind, self.pending()
+        if kind == Kind.OUTPUT:
+            # Stored with the end: it is the result only if it is the last.
+            self._output = command
+        elif kind in (Kind.CALL, Kind.SEND):
+            self._on_call(command)
+        elif kind == Kind.SLEEP:
+            self._fresh_sleeps += 1
+            unit.wants_clock = True
+            self._append(command)
+        elif kind in _WRITES:
+            self._on_write(command, unit)
+        elif kind in _ASKS:
+            self._on_ask(command, unit)
+        elif kind in (Kind.SEND_SIGNAL, Kind.COMPLETE_AWAKEABLE):
+            self._on_signal(command, unit)
+        else:
+            self._append(command)
+
+    def _on_write(self, command: Command, unit: Unit) -> None:
+        if not self.row.is_exclusive:
+            self._refuse("RT0017", "a handler that is not exclusive cannot write state")
+            return
+        self._append(command)
+        if command.kind == Kind.CLEAR_ALL_STATE:
+            unit.clears_all = True
+            unit.writes.clear()
+        else:
+            assert command.name is not None
+            unit.writes[command.name] = command.value
+
+    def _on_ask(self, command: Command, unit: Unit) -> None:
+        cid, message, kind = command.cid, command.message, command.kind
+        assert cid is not None
+        is_of_promise = kind in (Kind.GET_PROMISE, Kind.PEEK_PROMISE, Kind.COMPLETE_PROMISE)
+        if self.key is None and kind not in (Kind.ATTACH, Kind.GET_OUTPUT):
+            self._refuse("RT0017", f"{self.row.service} has no keys, so no state and no promises")
+            return
+        if is_of_promise and self.row.service_kind != "workflow":
+            self._refuse("RT0017", f"{self.row.service} is no workflow, so it has no promises")
+            return
+        ask = Ask(kind, cid, command.name)
+        if kind == Kind.COMPLETE_PROMISE:
+            ask.value = command.value
+            if "code" in command.facts:
+                ask.detail = failure_json(message.completion_failure)
+        elif kind in (Kind.ATTACH, Kind.GET_OUTPUT):
+            try:
+                self._aim(ask, command)
+            except InvalidId as error:
+                self._refuse("RT0017", str(error))
+                return
+        self._append(command)
+        self.pending().asks.append(ask)
+
+    def _aim(self, ask: Ask, command: Command) -> None:
+        facts = command.facts
+        ask.name = None
+        if "idempotent" in facts:
+            service, key, handler, idempotency_key = facts["idempotent"]
+        elif "workflow" in facts:
+            service, key = facts["workflow"]
+            handler, idempotency_key = self._main_of(service), ""
+        else:
+            assert command.name is not None
+            ask.target = parse_any_id(command.name)
+            return
+        row = self._row(service, handler)
+        found = {"handler": row.no if row else 0, "key": key or "", "idem": idempotency_key}
+        ask.detail = msgspec.json.encode(found).decode()
+
+    def _main_of(self, service_name: str) -> str:
+        service = self.engine.registry.service(service_name)
+        for row in service.handlers.values() if service is not None else ():
+            if row.kind == "workflow":
+                return row.name
+        return ""
+
+    def _row(self, service_name: str, handler_name: str) -> HandlerRow | None:
+        service = self.engine.registry.service(service_name)
+        return service.handlers.get(handler_name) if service is not None else None
+
+    def _on_signal(self, command: Command, unit: Unit) -> None:
+        message, failure = command.message, None
+        if "code" in command.facts:
+            failure = failure_json(message.failure)
+        try:
+            if command.kind == Kind.COMPLETE_AWAKEABLE:
+                target, number = parse_awakeable_id(message.awakeable_id)
+                name, cid = None, -number
+            else:
+                target = parse_any_id(message.target_invocation_id)
+                name = message.name if message.HasField("name") else None
+                cid = -message.idx if name is None else signal_cid(name)
+        except InvalidId as error:
+            self._refuse("RT0017", str(error))
+            return
+        self._append(command, target)
+        self.pending().mail.append(Mail(target, Kind.SIGNAL, cid, command.value, failure, name))
+
+    def _on_call(self, command: Command) -> None:
+        message, facts = command.message, command.facts
+        row = self._row(message.service_name, message.handler_name)
+        target = f"{message.service_name}/{message.handler_name}"
+        if row is None:
+            self.engine.refresh_registry()
+            self._refuse("RT0018", str(UnknownTarget(target=target)))
+            return
+        key = message.key or None
+        if (key is None) != (row.service_kind == "service"):
+            self._refuse("RT0017", f"{target} is called {'with' if key else 'without'} a key")
+            return
+        idempotency_key = facts.get("idempotency_key")
+        if idempotency_key == "" or (key is not None and "\x00" in key):
+            self._refuse("RT0017", f"{target} is called with an empty idempotency key or a bad key")
+            return
+        if row.kind == "workflow":
+            idempotency_key = ""
+        is_send = command.kind == Kind.SEND
+        delay = timedelta(milliseconds=facts["delay_ms"]) if facts.get("delay_ms") else None
+        callee = uuid7()
+        self._append(command, callee)
+        headers = facts.get("headers")
+        self.pending().calls.append(
+            NewInvocation(
+                id=callee,
+                handler=row,
+                key=key,
+                is_exclusive=row.is_exclusive,
+                cid=None if is_send else command.cid,
+                input=message.parameter,
+                headers=msgspec.json.encode(headers).decode() if headers else None,
+                idempotency_key=idempotency_key,
+                delay=delay,
+                is_granted=delay is None and self.engine.reserve_slot(row),
+                waits=False,
+                parent_id=self.id,
+            )
+        )
+        if facts["id_cid"]:
+            self.notify(Kind.INVOCATION_ID, facts["id_cid"], None, None, callee)
+
+    # Ends.
+
+    def _on_completed(self) -> None:
+        output = self._output
+        if output is None:
+            self._refuse("RT0012", "it ended without an output")
+            return
+        error = None
+        if "code" in output.facts:
+            error = error_of(failure_json(output.message.failure))
+        self._append(output)
+        self._complete(self.pending(), self._outcome_of(output.value or b"", error))
+
+    def _outcome_of(self, value: bytes, error: TerminalError | None) -> Outcome:
+        if error is None:
+            return Outcome(self.id, "succeeded", value, None, None, None, None, self.row.no)
+        message = error.message.replace("\x00", "\ufffd")
+        return Outcome(
+            self.id, "failed", b"", error.status_code, message, error.metadata, None, self.row.no
+        )
+
+    def _on_suspension(self, message: Any) -> None:
+        future = message.awaiting_on if message.HasField("awaiting_on") else message
+        completions: set[int] = set()
+        signals: set[int] = set()
+        names: set[str] = set()
+        _collect(future, completions, signals, names)
+        ids = completions | {-n for n in signals} | {signal_cid(name) for name in names}
+        if not ids:
+            self._refuse("RT0012", "it suspended without awaiting anything")
+            return
+        unit = self.pending()
+        if ids & self._unsent:
+            # It is there already, only the endpoint could not be told any more.
+            unit.final = End("S", status="ready")
+        else:
+            known = [self.sleeps[cid] for cid in completions if cid in self.sleeps]
+            fresh = [
+                timedelta(milliseconds=msgspec.json.decode(entry.detail or "{}")["delay_ms"])
+                for entry in unit.entries
+                if entry.kind == Kind.SLEEP and entry.cid in completions
+            ]
+            unit.final = End(
+                "S",
+                status="suspended",
+                run_at=min(known, default=None),
+                delay=min(fresh, default=None),
+                wait_ids=tuple(ids - {-_CANCEL_SIGNAL} or ids),
+                wait_note=", ".join(f"signal {name}" for name in sorted(names)) or None,
+            )
+        self._finishing = unit
+        self.flush()
+
+    def _on_failed(self, message: Any) -> None:
+        delay = None
+        if message.HasField("next_retry_delay"):
+            delay = timedelta(milliseconds=message.next_retry_delay)
+        name = message.related_command_name if message.HasField("related_command_name") else None
+        self._fail(
+            RemoteFailure(
+                message.message,
+                status_code=message.code or 500,
+                remote_code=_SDK_CODES.get(message.code, "RT0007"),
+                remote_stacktrace=message.stacktrace or None,
+                retry_after=delay,
+            ),
+            name or None,
+        )
+
+    # What was stored goes back.
+
+    def notify(
+        self,
+        kind: int,
+        cid: int,
+        value: bytes | None,
+        detail: str | None,
+        ref: UUID | None = None,
+        name: str | None = None,
+    ) -> Unit:
+        """As the local one; until it is sent, it is something that a suspension need not wait for."""
+        self._unsent.add(cid)
+        return super().notify(kind, cid, value, detail, ref, name)
+
+    def on_committed(self, unit: Unit, clock: datetime | None) -> None:
+        """Tell the endpoint what is on disk now, in the journal's order."""
+        exchange = self._exchange
+        if exchange is not None and not self._is_half_closed and not self._has_ended:
+            messages = []
+            for entry in unit.entries:
+                if entry.kind < NOTIFICATION:
+                    continue
+                assert entry.cid is not None
+                self._unsent.discard(entry.cid)
+                if entry.kind == Kind.RUN_COMPLETED and entry.cid in self._sent_ack_only:
+                    acknowledgement = CLASSES["ProposeRunCompletionAck"](completion_id=entry.cid)
+                    messages.append(encode(Type.PROPOSE_RUN_COMPLETION_ACK, acknowledgement))
+                else:
+                    messages.append(to_wire(entry))
+            if messages:
+                self.last_tick = self.engine.tick
+                exchange.send(b"".join(messages))
+        super().on_committed(unit, clock)
+
+    def _try_resume(self) -> None:
+        """Nobody waits here: the endpoint does."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether notifications may still be written into the journal from here."""
+        return not self._is_over and self._finishing is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Only the endpoint knows what it waits for: it is asked to suspend instead."""
+        return False
+
+    def yield_soon(self) -> bool:
+        """Ask the endpoint to suspend; False: that was asked already, or it is at its end."""
+        if self._is_half_closed or self._has_ended or self._exchange is None:
+            return False
+        self._is_half_closed = True
+        self.last_tick = self.engine.tick
+        self._exchange.end()
+        return True
+
+    def abort_if_stuck(self, seconds: float) -> None:
+        """Ask a silent endpoint to suspend, and later give it up."""
+        if self._is_done():
+            return
+        if not self._is_half_closed:
+            if seconds >= self.inactivity_seconds:
+                self.yield_soon()
+            return
+        abort = self.handler.options.abort_timeout
+        limit = self.engine.options.abort_timeout if abort is None else abort
+        if seconds >= limit.total_seconds():
+            self._refuse("RT0001", f"'abort timeout' ({limit.total_seconds():g}s) fired.")
+
+
+def _collect(future: Any, completions: set[int], signals: set[int], names: set[str]) -> None:
+    waiting = [future]
+    while waiting:
+        one = waiting.pop()
+        completions.update(one.waiting_completions)
+        signals.update(one.waiting_signals)
+        names.update(one.waiting_named_signals)
+        waiting.extend(getattr(one, "nested", ()))
+
+
+def _retry_after(text: str | None) -> timedelta | None:
+    if text is None or not text.isdigit():
+        return None
+    return timedelta(seconds=min(int(text), _RETRY_AFTER_SECONDS_MAX))
