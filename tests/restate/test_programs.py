@@ -123,8 +123,8 @@ async def test_annotations_are_read_as_the_sdk_reads_them(run: Run, db: Database
     model = {"name": "b", "count": 1}
     assert kept == (f"Item(name='b', count=1) {model} [{model}] Point(x=1, y=0) {{'a': 1}} None")
     registered = await db.fetch(
-        "select handler, input_content_type from howdah.handlers "
-        "where handler in ('of_its_own', 'anything') order by handler"
+        "select name, input_content_type from howdah.handlers "
+        "where name in ('of_its_own', 'anything') order by name"
     )
     assert [tuple(row) for row in registered] == [
         ("anything", "application/json"),
