@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 
+from howdah.restate import InvocationRetryPolicy, ObjectContext, VirtualObject
 from howdah.service import AnyService
 from howdah.worker.engine import Engine
 from restate.programs import (
@@ -358,3 +359,38 @@ async def test_resources_surround_each_attempt(
         assert resources.opened.count(what) == attempts
     # A replay repeats code, but not what it logs.
     assert [record.message for record in caplog.records] == ["before", "after"]
+
+
+@pytest.mark.parametrize(
+    "verb", ["scope", "generic call", "limit key", "get", "set", "clear", "all", "keys"]
+)
+async def test_what_howdah_does_not_have_is_refused_when_it_is_used(run: Run, verb: str) -> None:
+    thing = VirtualObject(
+        "Thing",
+        invocation_retry_policy=InvocationRetryPolicy(max_attempts=1, on_max_attempts="kill"),
+    )
+
+    @thing.handler()
+    async def use(ctx: ObjectContext, verb: str) -> None:
+        match verb:
+            case "scope":
+                ctx.scope("tenant")
+            case "generic call":
+                ctx.generic_call("Thing", "use", b"", key="b", scope="tenant")
+            case "limit key":
+                ctx.generic_send("Thing", "use", b"", key="b", limit_key="tenant")
+            case "get":
+                await ctx.get("name", entry_name="shown")
+            case "set":
+                ctx.set("name", 1, entry_name="shown")
+            case "clear":
+                ctx.clear("name", entry_name="shown")
+            case "all":
+                ctx.clear_all(entry_name="shown")
+            case "keys":
+                await ctx.state_keys(entry_name="shown")
+
+    async with run(thing) as engine:
+        outcome = await call(engine, "Thing/a/use", verb)
+    assert outcome.outcome == "killed"
+    assert "is not supported by howdah" in (outcome.message or "")
