@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 from howdah.futures import DurableCallFuture, SendHandle
 from howdah.handler import InputFn, NoInputFn, SyncInputFn, SyncNoInputFn
@@ -20,6 +20,8 @@ O = TypeVar("O")  # noqa: E741
 
 class Calls(ABC):
     """The verbs that reach another handler."""
+
+    _blocks: ClassVar[bool] = False
 
     @overload
     def service_call(

@@ -247,13 +247,15 @@ def make_handler(
         seen: The names at the place of the decorator, for types local to a function.
 
     Raises:
-        InvalidHandler: it is no function, or takes neither `(ctx)` nor `(ctx, argument)`, or an
-            annotation cannot be resolved. HD1003.
+        InvalidHandler: it is no function, or takes neither `(ctx)` nor `(ctx, argument)`, or its
+            context is one for the other kind of function, or an annotation cannot be resolved.
+            HD1003.
         SerdeError: a type has no form in bytes. HD1010.
     """
     target = f"{declared.service}/{declared.name}"
     is_async = _is_async(fn, target)
     argument = _argument_of(fn, target)
+    _check_context(fn, is_async, target, seen)
     takes_input = argument is not None
     input_type = _resolved(fn, argument.name, target, seen) if argument is not None else None
     output_type = _resolved(fn, "return", target, seen)
@@ -356,6 +358,30 @@ def _argument_of(fn: Callable[..., Any], target: str) -> inspect.Parameter | Non
             hint="A handler takes (ctx) or (ctx, argument); put several values into a dataclass.",
         )
     return parameters[1] if len(parameters) == 2 else None
+
+
+def _check_context(
+    fn: Callable[..., Any], is_async: bool, target: str, seen: Mapping[str, Any]
+) -> None:
+    """Refuse a context whose verbs block in a coroutine, or are awaited in a plain function."""
+    first = next(iter(inspect.signature(fn).parameters))
+    try:
+        context = hint_of(fn, first, seen)
+    except NameError:  # imported for type checkers alone: they have to do without us
+        return
+    blocks = getattr(context, "_blocks", None)
+    if blocks is None or blocks is not is_async:
+        return
+    name = context.__name__
+    raise InvalidHandler(
+        handler=target,
+        problem=f"it is `async def`, but the verbs of its {name} block"
+        if is_async
+        else f"it is a plain `def`, but the verbs of its {name} are awaited",
+        hint=f"Take howdah.{name}, or write `def`."
+        if is_async
+        else f"Take howdah.blocking.{name}, or write `async def`.",
+    )
 
 
 def _resolved(fn: Callable[..., Any], name: str, target: str, seen: Mapping[str, Any]) -> Any:

@@ -25,6 +25,7 @@ from howdah import (
     Service,
     VirtualObject,
     Workflow,
+    blocking,
     handler_of,
 )
 from howdah.errors import (
@@ -123,6 +124,34 @@ async def test_an_async_function_is_a_handler_for_the_loop() -> None:
     async def add(ctx: Context) -> None: ...
 
     assert handler_of(add).is_async
+
+
+async def test_a_context_of_the_other_kind_is_refused() -> None:
+    seats = VirtualObject("Seats")
+    with pytest.raises(
+        InvalidHandler, match=r"Seats/free .* plain `def`, but .* ObjectContext are awaited.*"
+    ) as raised:
+
+        @seats.handler()
+        def free(ctx: ObjectContext) -> None: ...
+
+    assert "Take howdah.blocking.ObjectContext, or write `async def`." in str(raised.value)
+    with pytest.raises(
+        InvalidHandler, match=r"`async def`, but .* WorkflowContext block"
+    ) as raised:
+
+        @Workflow("Signup").main()
+        async def run(ctx: blocking.WorkflowContext) -> None: ...
+
+    assert "Take howdah.WorkflowContext, or write `def`." in str(raised.value)
+
+    @seats.handler()
+    def sell(ctx: blocking.ObjectContext) -> None: ...
+
+    @seats.handler()
+    def unknown(ctx: "OnlyForTypeCheckers") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    assert list(seats.handlers) == ["sell", "unknown"]
 
 
 # --- workflows -----------------------------------------------------------------------------------

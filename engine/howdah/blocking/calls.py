@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 from howdah.blocking.futures import DurableCallFuture, SendHandle
 from howdah.handler import InputFn, NoInputFn, SyncInputFn, SyncNoInputFn
@@ -19,6 +19,8 @@ O = TypeVar("O")  # noqa: E741
 
 class Calls(ABC):
     """Verbs that return the callee's result, and sends, which return at once."""
+
+    _blocks: ClassVar[bool] = True
 
     @overload
     def service_call(
