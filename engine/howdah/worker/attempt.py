@@ -13,6 +13,7 @@ import inspect
 import logging
 import traceback
 from collections.abc import Callable
+from contextvars import copy_context
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -34,7 +35,7 @@ from howdah.errors import (
 )
 from howdah.handler import Handler, HandlerOptions
 from howdah.ids import uuid7
-from howdah.machine.entries import CANCEL, Entry, Kind, signal_cid
+from howdah.machine.entries import CANCEL, NOTIFICATION, Entry, Kind, signal_cid
 from howdah.machine.machine import Machine, WaitKey
 from howdah.retry import RetryPolicy, RunOptions, delay_after
 from howdah.serde import Serde
@@ -108,8 +109,10 @@ class Attempt:
         "_due",
         "_finishing",
         "_fresh_sleeps",
+        "_gated",
         "_is_over",
         "_runs",
+        "_shown",
         "_task",
         "_timers",
         "_uncommitted",
@@ -174,6 +177,8 @@ class Attempt:
         self._task: asyncio.Task[None] | None = None
         self._finishing: Unit | None = None
         self._uncommitted = 0
+        self._shown: set[int] = set()
+        self._gated: dict[int, tuple[str, Callable[[], None]]] = {}
         self._fresh_sleeps = 0
         self._consumed: set[int] = set()
         self._is_over = False
@@ -279,8 +284,11 @@ class Attempt:
         machine = self.machine
         wakes = False
         for entry in unit.entries:
-            if entry.kind >= 100:
-                machine.arrived(entry)
+            if entry.kind >= NOTIFICATION:
+                if entry.idx in self._shown:
+                    self._shown.discard(entry.idx)
+                else:
+                    machine.arrived(entry)
                 self._uncommitted -= 1
                 wakes = True
             elif entry.kind == Kind.SLEEP and clock is not None:
@@ -293,9 +301,14 @@ class Attempt:
         final = unit.final
         if final is not None:
             self._finish(final)
-        elif wakes:
+            return
+        if self._gated and not self._shown and self._finishing is None and machine.closed is None:
+            gated, self._gated = self._gated, {}
+            for _, begin in gated.values():
+                begin()
+        if wakes:
             self._try_resume()
-        elif unit.wants_clock and self._waiter is not None:
+        if self._waiter is not None and (unit.wants_clock or not self.inactivity_seconds):
             self.engine.suspending.on_waiting(self)
 
     def on_absorbed(self, unit: Unit) -> None:
@@ -452,7 +465,7 @@ class Attempt:
         self._waiter = waiter
         self.waiting_since = monotonic()
         unit = self.unit
-        if unit is not None and not (self._runs and _only_runs(unit)):
+        if unit is not None and not ((self._runs or self._gated) and _only_runs(unit)):
             self.flush()
         self.engine.suspending.on_waiting(self)
 
@@ -505,6 +518,10 @@ class Attempt:
         for run, cid in list(self._runs.items()):
             if not run.done():
                 run.cancel(f"cancelled: {cid}")
+        gated, self._gated = self._gated, {}
+        for cid, (name, _) in gated.items():
+            self.notify(Kind.RUN_COMPLETED, cid, None, _cancelled_step(name))
+            self.flush()
 
     @property
     def _is_waiting(self) -> bool:
@@ -660,13 +677,30 @@ class Attempt:
         entry, _ = self.command(Kind.RUN, name, cids=1)
         cid = entry.cid
         assert cid is not None
-        if not self.machine.has_arrived(cid):
-            run = asyncio.get_running_loop().create_task(
-                self._run(cid, name, action, is_async, serde, options)
-            )
-            self._runs[run] = cid
-            run.add_done_callback(functools.partial(self._on_run_done, cid, name))
+        if self.machine.has_arrived(cid):
+            return cid
+        if self._shown:
+            # It rests on what is not on disk yet: it begins with that commit.
+            begin = functools.partial(self._begin_run, cid, name, action, is_async, serde, options)
+            self._gated[cid] = (name, functools.partial(copy_context().run, begin))
+        else:
+            self._begin_run(cid, name, action, is_async, serde, options)
         return cid
+
+    def _begin_run(
+        self,
+        cid: int,
+        name: str,
+        action: Callable[[], Any],
+        is_async: bool,
+        serde: Serde[Any],
+        options: RunOptions[Any],
+    ) -> None:
+        run = asyncio.get_running_loop().create_task(
+            self._run(cid, name, action, is_async, serde, options)
+        )
+        self._runs[run] = cid
+        run.add_done_callback(functools.partial(self._on_run_done, cid, name))
 
     def _on_run_done(self, cid: int, name: str, run: asyncio.Task[None]) -> None:
         """A step that was cancelled before it began has run nothing, its own end included."""
@@ -674,8 +708,22 @@ class Attempt:
             self._end_run(cid, None, _cancelled_step(name))
 
     def _end_run(self, cid: int, value: bytes | None, detail: str | None) -> None:
-        self.notify(Kind.RUN_COMPLETED, cid, value, detail)
-        self.flush()
+        """Record a step's result; show it at once if it is next in the journal.
+
+        What the handler records on the strength of it is in the same commit or a later one, and
+        whatever it begins outside waits for that (see `start_run`): so the commit of a result
+        carries the next command, or the end.
+        """
+        is_next = self._uncommitted == len(self._shown) and not self.engine.always_replay
+        entry = self.notify(Kind.RUN_COMPLETED, cid, value, detail).entries[-1]
+        if not is_next:
+            self.flush()
+            return
+        self._shown.add(entry.idx)
+        self.machine.arrived(entry)
+        self._try_resume()
+        # After the handler has had its turn.
+        asyncio.get_running_loop().call_soon(self.flush)
 
     async def _run(
         self,
