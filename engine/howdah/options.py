@@ -614,7 +614,7 @@ class Options:
         default=None,
         metadata=_knob(
             "HOWDAH_DEPLOYMENT",
-            None,
+            "--deployment",
             "name",
             "The name of this version of the code; without one, a digest of the handlers.",
             parse=str.strip,

@@ -39,6 +39,18 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, DRIVER_ERRORS) and not isinstance(error, asyncpg.DataError)
 
 
+def is_schema_missing(error: BaseException) -> bool:
+    """Whether an error says that a table, column, function or schema is not there.
+
+    As a cause counts too: verbs translate what the database says.
+    """
+    while not isinstance(error, asyncpg.PostgresError):
+        if error.__cause__ is None:
+            return False
+        error = error.__cause__
+    return error.sqlstate in ("42P01", "42703", "42883", "3F000")
+
+
 async def connect(dsn: str, name: str, **settings: str) -> asyncpg.Connection[Any]:
     """Open one connection.
 
