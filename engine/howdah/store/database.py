@@ -110,6 +110,11 @@ class Database:
             except DRIVER_ERRORS:
                 self._pool.terminate()
 
+    def terminate(self) -> None:
+        """Cut all connections at once, as the end of the process would."""
+        if self._pool is not None:
+            self._pool.terminate()
+
     async def fetch(self, statement: str, *args: Any) -> Sequence[asyncpg.Record]:
         """One round trip.
 
