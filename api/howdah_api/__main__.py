@@ -1,5 +1,5 @@
 """`python -m howdah_api`: the same program as the `howdah` command."""
 
-from howdah_api.cli import main
+from howdah_api.cli import PROGRAM, main
 
-main()
+main(prog_name=PROGRAM)

@@ -7,6 +7,7 @@ environment and of howdah.toml. There is no admin port.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,11 +20,17 @@ from howdah.config import read_config, read_options
 from howdah.errors import HowdahError, UsageError
 from howdah.options import Options
 from howdah.service import Bundle
+from howdah.worker.engine import Engine
 from howdah_api import databases
+from howdah_api.addresses import bind, url_of
+from howdah_api.admin.app import create_admin
+from howdah_api.http import serve_http
 from howdah_api.ingress.app import IngressApp
 from howdah_api.modules import checked
 from howdah_api.problems import unavailable
-from howdah_api.serve import start_engine
+from howdah_api.serve import CLOSE_SECONDS, start_engine
+
+_ANY_PORT = "127.0.0.1:0"
 
 
 class AsgiApp:
@@ -85,6 +92,29 @@ async def _serving(bundle: Bundle) -> AsyncIterator[IngressApp]:
         finally:
             ingress.close_waits()
             await engine.stop()
+
+
+@asynccontextmanager
+async def on_free_ports(engine: Engine) -> AsyncIterator[tuple[str, str]]:
+    """Serve the ingress and the admin port of an engine, on ports that are free, for a test.
+
+    Yields:
+        The URLs of ingress and admin port.
+    """
+    ingress, admin = bind(_ANY_PORT, option="ingress"), bind(_ANY_PORT, option="admin")
+    app = IngressApp(engine, engine.options)
+    stop = asyncio.Event()
+    urls = url_of(ingress), url_of(admin)
+    servers = [
+        asyncio.ensure_future(serve_http(served, sock, stop=stop, grace_seconds=CLOSE_SECONDS))
+        for served, sock in ((app, ingress), (create_admin(engine, ingress_url=urls[0]), admin))
+    ]
+    try:
+        yield urls
+    finally:
+        app.close_waits()
+        stop.set()
+        await asyncio.gather(*servers)
 
 
 def _prepared(bundle: Bundle) -> tuple[Options, list[Any]]:

@@ -4,38 +4,98 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 
+import click
+
 from howdah import Handler
+from howdah.errors import HowdahError
+from howdah.service import code_digest
+from howdah.store import inspection
 from howdah.store.access import redacted
+from howdah.store.database import DRIVER_ERRORS, Database
+from howdah_api.addresses import url_of
 from howdah_api.modules import Declared
+from howdah_api.serve import Listeners
+from howdah_api.texts import counted
 
 HANDLERS_SHOWN_MAX = 12
+RESUME = "howdah invocations resume --deployment latest"
 
 
-def banner(
-    *,
-    ingress_url: str | None,
-    admin_url: str | None,
-    dsn: str,
-    is_embedded: bool,
-    services: Sequence[Declared],
-) -> str:
-    """The lines to print, each without trailing spaces."""
-    handlers = [handler for service in services for handler in service.handlers.values()]
-    lines = [f"howdah {version('howdah')} is ready"]
-    lines.append(f"  ingress   {ingress_url or '-'}")
-    lines.append(f"  admin     {admin_url or '-'}")
-    lines.append(f"  database  {redacted(dsn)}{' (embedded)' if is_embedded else ''}")
-    shown = [_path_of(handler) for handler in handlers[:HANDLERS_SHOWN_MAX]] or ["-"]
-    if len(handlers) > HANDLERS_SHOWN_MAX:
-        shown.append(f"... and {len(handlers) - HANDLERS_SHOWN_MAX} more")
-    lines.append(f"  handlers  {shown[0]}")
-    lines += [f"            {path}" for path in shown[1:]]
-    public = [handler for handler in handlers if not handler.options.ingress_private]
-    if ingress_url is not None and public:
-        lines += ["", "Try next:", *(f"  {line}" for line in _try_next(public[0], ingress_url))]
-    return "\n".join(lines)
+@dataclass(slots=True)
+class Banner:
+    """The facts that are shown.
+
+    Attributes:
+        listeners: Where it listens.
+        dsn: The database.
+        is_embedded: Whether howdah started it.
+        services: What is served.
+        deployment: The name of this version, or None for a digest of the handlers.
+    """
+
+    listeners: Listeners
+    dsn: str
+    is_embedded: bool
+    services: Sequence[Declared]
+    deployment: str | None
+
+    async def show(self) -> None:
+        """Print it all, and which invocations wait for a version that nobody serves."""
+        stranded = await self._stranded()
+        click.echo("\n".join(self.lines()))
+        if stranded:
+            click.echo(click.style("\n".join(["", *_stranded_lines(stranded)]), fg="yellow"))
+
+    def lines(self) -> list[str]:
+        """The lines to print, each without trailing spaces."""
+        handlers = [handler for service in self.services for handler in service.handlers.values()]
+        sockets = (self.listeners.ingress, self.listeners.admin)
+        ingress_url, admin_url = (url_of(sock) if sock is not None else None for sock in sockets)
+        shown = [_path_of(handler) for handler in handlers[:HANDLERS_SHOWN_MAX]] or ["-"]
+        if len(handlers) > HANDLERS_SHOWN_MAX:
+            shown.append(f"... and {len(handlers) - HANDLERS_SHOWN_MAX} more")
+        lines = [
+            f"howdah {version('howdah')} is ready",
+            f"  ingress     {ingress_url or '-'}",
+            f"  admin       {admin_url or '-'}",
+            f"  database    {redacted(self.dsn)}{' (embedded)' if self.is_embedded else ''}",
+            f"  deployment  {self._deployment()}",
+            f"  handlers    {shown[0]}",
+            *(f"              {path}" for path in shown[1:]),
+        ]
+        public = [handler for handler in handlers if not handler.options.ingress_private]
+        if ingress_url is not None and public:
+            lines += ["", "Try next:", *(f"  {line}" for line in _try_next(public[0], ingress_url))]
+        return lines
+
+    def _deployment(self) -> str:
+        if not self.services:
+            return "-"
+        if self.deployment is not None:
+            return self.deployment
+        return f"{code_digest(self.services)} (a digest of the handlers; --deployment names it)"
+
+    async def _stranded(self) -> list[tuple[str, int]]:
+        database = Database(self.dsn)
+        try:
+            await database.open()
+            return await inspection.stranded(database)
+        except (HowdahError, *DRIVER_ERRORS):
+            return []
+        finally:
+            await database.close()
+
+
+def _stranded_lines(stranded: Sequence[tuple[str, int]]) -> list[str]:
+    lines = [
+        f"{counted(count, 'invocation')} {'waits' if count == 1 else 'wait'} for deployment"
+        f" {deployment}, which no worker serves."
+        for deployment, count in stranded
+    ]
+    return [*lines, "Start that version again, or move them to the latest one:", f"  {RESUME}"]
 
 
 def _try_next(handler: Handler[object, object], ingress_url: str) -> list[str]:
@@ -46,6 +106,7 @@ def _try_next(handler: Handler[object, object], ingress_url: str) -> list[str]:
     return [
         f"howdah invoke{ingress} {path}{body}",
         f"curl{data} {ingress_url}/{path}",
+        "howdah invocations list --all",
         'howdah sql "select id, target, status from howdah.invocations"',
     ]
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
-from howdah import migrate
 from howdah.errors import StoreUnavailable, UsageError
 from howdah.options import Options
 from howdah.store.access import probe, redacted
@@ -87,6 +86,8 @@ async def prepare(dsn: str, tell: Tell, *, migrates: bool, allow_unsafe: bool = 
         StoreError: it may lose commits, or takes no writes.
         SchemaOutdated: the schema is missing or another, and `migrates` is False.
     """
+    from howdah import migrate  # slow, and most commands do without it
+
     await await_database(dsn, tell)
     await migrate.check_server(dsn, allow_unsafe=allow_unsafe)
     if migrates and not await migrate.is_current(dsn):

@@ -1,7 +1,8 @@
-"""`howdah dev`: serve, and serve anew whenever a file of the program changes.
+"""`howdah dev`: serve, and serve anew whenever a file of the program or howdah.toml changes.
 
 The database stays up between reloads; the serving process is replaced whole, so that no old code
-can be left over in it.
+can be left over in it. All of them are one deployment, so that invocations in flight go on with the
+new code.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import watchfiles
 
+from howdah.config import CONFIG_FILE
+from howdah.errors import HowdahError
 from howdah.options import Options
 from howdah_api.databases import Tell
 from howdah_api.modules import watched_folders
@@ -24,12 +29,30 @@ from howdah_api.serve import Stopping
 
 DEPLOYMENT = "dev"
 GRACE_SECONDS = 10.0
+DRAIN_MAX = timedelta(seconds=2)
+"""Attempts that run at a reload are not waited for much longer: they go on with the new code."""
+
+
+class Changes(watchfiles.PythonFilter):
+    """What is worth a reload: Python files, and the file of options.
+
+    Args:
+        config: That file, whether it is there or not.
+    """
+
+    def __init__(self, config: Path) -> None:
+        super().__init__()
+        self._config = str(config.absolute())
+
+    def __call__(self, change: watchfiles.Change, path: str) -> bool:
+        """Tell whether a change counts."""
+        return path == self._config or super().__call__(change, path)
 
 
 async def serve_reloading(
     *,
     dsn: str,
-    options: Options,
+    read_options: Callable[[], Options],
     targets: Sequence[str],
     flags: Sequence[str],
     stopping: Stopping,
@@ -38,33 +61,59 @@ async def serve_reloading(
     """Run `howdah serve` as a child until asked to stop, and again after each change.
 
     Args:
-        dsn: The database, migrated.
-        options: Of the child, all but the deployment's name.
+        dsn: The database, migrated. It stays the same.
+        read_options: Reads the child's options; called again at each change.
         targets: As given on the command line.
         flags: Further flags for the child.
         stopping: Ends it.
         tell: Told what changed.
     """
-    options = replace(options, deployment=options.deployment or DEPLOYMENT)
-    environment = environment_of(options, os.environ)
-    environment["HOWDAH_DATABASE_URL"] = dsn
-    environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    options = read_options()
+    config = options.config or Path(CONFIG_FILE)
     command = [sys.executable, "-m", "howdah_api", "serve", *flags, "--", *targets]
-    child = await _start(command, environment)
+    child = await _start(command, _environment(options, dsn))
     stopping.before_exit = child.kill
     try:
         changes = watchfiles.awatch(
-            *watched_folders(targets),
-            watch_filter=watchfiles.PythonFilter(),
+            *_watched(targets, options),
+            watch_filter=Changes(config),
             stop_event=stopping.asked,
         )
         async for changed in changes:
-            tell(f"{min(path for _, path in changed)} changed, reloading")
+            what = min(path for _, path in changed)
+            try:
+                options = read_options()
+            except HowdahError as error:
+                tell(
+                    f"{what} changed, but cannot be used: {error.message} Serving goes on as before."
+                )
+                continue
+            tell(f"{what} changed, reloading")
             await _stop(child)
-            child = await _start(command, environment)
+            child = await _start(command, _environment(options, dsn))
             stopping.before_exit = child.kill
     finally:
         await _stop(child)
+
+
+def _watched(targets: Sequence[str], options: Options) -> list[Path]:
+    folders = set(watched_folders(targets))
+    if options.config is not None:
+        folders.add(options.config.absolute().parent)
+    return sorted(folders)
+
+
+def _environment(options: Options, dsn: str) -> Mapping[str, str]:
+    """The environment of a child with these options."""
+    options = replace(
+        options,
+        deployment=options.deployment or DEPLOYMENT,
+        drain_timeout=min(options.drain_timeout, DRAIN_MAX),
+    )
+    environment = environment_of(options, os.environ)
+    environment["HOWDAH_DATABASE_URL"] = dsn
+    environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    return environment
 
 
 async def _start(

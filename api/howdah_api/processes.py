@@ -18,6 +18,7 @@ from dataclasses import fields
 from time import monotonic
 
 from howdah.options import Options, format_value, knob_of
+from howdah_api.exits import USAGE_EXIT_CODE
 from howdah_api.serve import Listeners, Stopping
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 RESTART_SECONDS_MIN = 0.2
 RESTART_SECONDS_MAX = 10.0
 HEALTHY_SECONDS = 30.0  # after this long the next restart is quick again
-USAGE_EXIT_CODE = 2
 
 
 def environment_of(options: Options, base: Mapping[str, str]) -> dict[str, str]:
@@ -46,6 +46,7 @@ class Child:
     def __init__(
         self,
         targets: Sequence[str],
+        flags: Sequence[str],
         environment: Mapping[str, str],
         listeners: Listeners,
         *,
@@ -53,6 +54,7 @@ class Child:
         ready_fd: int,
     ) -> None:
         self._targets = targets
+        self._flags = flags
         self._environment = environment
         self._listeners = listeners
         self._parent_fd = parent_fd
@@ -103,6 +105,7 @@ class Child:
         # A session of its own: Ctrl-C reaches the parent only, which then asks each child once.
         return await asyncio.create_subprocess_exec(
             *command,
+            *self._flags,
             "--",
             *self._targets,
             env=dict(self._environment),
@@ -117,13 +120,15 @@ async def serve_processes(
     dsn: str,
     options: Options,
     targets: Sequence[str],
+    flags: Sequence[str],
     listeners: Listeners,
     stopping: Stopping,
     on_ready: Callable[[], None],
 ) -> int:
     """Run `options.processes` children until asked to stop; return the exit code.
 
-    `on_ready` is called once all of them answer requests.
+    `flags` are those of `serve` that are no options. `on_ready` is called once all of the children
+    answer requests.
     """
     environment = environment_of(options, os.environ)
     environment["HOWDAH_DATABASE_URL"] = dsn
@@ -132,7 +137,7 @@ async def serve_processes(
     ready_reading, ready_writing = os.pipe()
     _watch_ready(ready_reading, options.processes, on_ready)
     children = [
-        Child(targets, environment, listeners, parent_fd=reading, ready_fd=ready_writing)
+        Child(targets, flags, environment, listeners, parent_fd=reading, ready_fd=ready_writing)
         for _ in range(options.processes)
     ]
     stopping.before_exit = lambda: _signal_all(children, signal.SIGKILL)

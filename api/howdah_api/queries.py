@@ -14,8 +14,8 @@ from rich.text import Text
 
 from howdah.errors import UsageError
 from howdah.store.access import Answered, query, redacted
+from howdah_api.texts import shown
 
-CELL_CHARACTERS_MAX = 200
 FILE_COLUMNS = 400  # the width that output to a file gets: lines are not folded there
 CHECK = "select * from howdah.check()"
 
@@ -81,21 +81,4 @@ def _print_rows(answered: Answered) -> None:
 
 def _cells(row: Sequence[Any]) -> list[Text]:
     # Text, not str: brackets in a value are not markup.
-    return [Text(_shown(value)) for value in row]
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bytes):
-        text = value.decode(errors="replace")
-    elif isinstance(value, bool):
-        text = str(value).lower()
-    else:
-        text = str(value)
-    # Control characters in a value must not steer the terminal.
-    text = "".join(
-        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
-        for character in text[: CELL_CHARACTERS_MAX + 1]
-    )
-    return text if len(text) <= CELL_CHARACTERS_MAX else f"{text[: CELL_CHARACTERS_MAX - 3]}..."
+    return [Text(shown(value)) for value in row]

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from howdah.errors import StoreUnavailable
 from howdah.options import Options
 from howdah.worker.engine import Engine
+from howdah.worker.observer import Observer
 from howdah_api.addresses import url_of
 from howdah_api.admin import create_admin
 from howdah_api.databases import Tell, await_database
@@ -102,6 +103,8 @@ async def serve_process(
     stopping: Stopping,
     tell: Tell,
     on_ready: Callable[[], None] | None = None,
+    is_breaking: bool = False,
+    progress: Observer | None = None,
 ) -> None:
     """Serve until asked to stop, then drain.
 
@@ -113,6 +116,8 @@ async def serve_process(
         stopping: Ends it.
         tell: Told about progress while the database is away.
         on_ready: Called once requests are answered.
+        is_breaking: A service may lose handlers, or change its kind.
+        progress: Told what becomes of invocations here.
 
     Raises:
         UsageError: the database stayed away.
@@ -120,7 +125,9 @@ async def serve_process(
     """
     asyncio.get_running_loop().set_exception_handler(_log_stray)
     ingress_url = url_of(listeners.ingress) if listeners.ingress else ""
-    engine = await start_engine(dsn, options, services, tell)
+    engine = await start_engine(
+        dsn, options, services, tell, is_breaking=is_breaking, observer=progress
+    )
     servers: list[asyncio.Task[None]] = []
     ingress_app: IngressApp | None = None
     try:
@@ -150,7 +157,13 @@ async def serve_process(
 
 
 async def start_engine(
-    dsn: str, options: Options, services: Sequence[Declared], tell: Tell
+    dsn: str,
+    options: Options,
+    services: Sequence[Declared],
+    tell: Tell,
+    *,
+    is_breaking: bool = False,
+    observer: Observer | None = None,
 ) -> Engine:
     """Start an engine, and wait for a database that goes away meanwhile.
 
@@ -160,7 +173,9 @@ async def start_engine(
     """
     for attempt in range(1, START_ATTEMPTS_MAX + 1):
         await await_database(dsn, tell)
-        engine = Engine.create(dsn=dsn, options=options, services=services)
+        engine = Engine.create(
+            dsn=dsn, options=options, services=services, is_breaking=is_breaking, observer=observer
+        )
         try:
             await engine.start()
         except StoreUnavailable as error:

@@ -6,6 +6,7 @@ HowdahError                 has .code, .message, .hint and typed facts
 │   ├── InvalidName, DuplicateName, InvalidHandler, OutOfBounds, NotAHandler,
 │   ├── InvalidId, WrongContext, UnknownTarget, IncompleteWorkflow
 │   ├── SerdeError          a value and its bytes do not fit each other
+│   ├── EndpointRefused     howdah does not connect there
 │   └── InvalidOption       a configuration value, or its name
 ├── NonDeterminism          HD2001  replay met a different command than the journal's
 ├── StoreError              HD3xxx  Postgres refused or is away; __cause__ is the driver's error
@@ -214,6 +215,22 @@ class SerdeError(UsageError):
     ) -> None:
         super().__init__(f"Cannot {verb} {type_name}: {problem}.", hint=hint)
         self.type_name = type_name
+        self.problem = problem
+
+
+class EndpointRefused(UsageError):
+    """howdah does not connect to this address, or not in this way. HD1011.
+
+    Attributes:
+        uri: The address, without credentials.
+        problem: What is wrong with it.
+    """
+
+    code = "HD1011"
+
+    def __init__(self, *, uri: str, problem: str, hint: str | None = None) -> None:
+        super().__init__(f"The endpoint {uri} {problem}.", hint=hint)
+        self.uri = uri
         self.problem = problem
 
 

@@ -95,7 +95,7 @@ def parse_awakeable_id(text: str) -> tuple[UUID, int]:
     Source: sql/functions/84_signals.sql reads the same.
     """
     if _AWAKEABLE_TEXT.fullmatch(text) is None:
-        raise InvalidId(text=text)
+        raise InvalidId(text=text, is_awakeable=True)
     packed = urlsafe_b64decode(text[len("sign_1") :] + "=")
     invocation_id, number = UUID(bytes=packed[:16]), int.from_bytes(packed[16:], "big")
     if not AWAKEABLE_MIN <= number <= AWAKEABLE_MAX or awakeable_id(invocation_id, number) != text:

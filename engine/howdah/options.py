@@ -255,6 +255,16 @@ def _parse_header_names(text: str) -> frozenset[str]:
     return names
 
 
+def _parse_places(text: str) -> tuple[str, ...]:
+    places = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    if not places:
+        raise UsageError(
+            f"{_shown(text)} lists neither networks nor hosts: expected some like 10.0.0.0/8,"
+            " sdk.internal or *.svc.cluster.local."
+        )
+    return places
+
+
 def _parse_log_level(text: str) -> str:
     level = text.strip().lower()
     if level not in LOG_LEVELS:
@@ -314,6 +324,8 @@ def format_value(value: object, unit: str = "") -> str:
         return format_duration(value)
     if isinstance(value, frozenset):
         return ",".join(name for name in (*ROLES, *CREDENTIAL_HEADERS) if name in value)
+    if isinstance(value, tuple):
+        return ",".join(value)
     if isinstance(value, int) and unit == "bytes":
         return format_size(value)
     return str(value)
@@ -614,10 +626,30 @@ class Options:
         default=None,
         metadata=_knob(
             "HOWDAH_DEPLOYMENT",
-            None,
+            "--deployment",
             "name",
             "The name of this version of the code; without one, a digest of the handlers.",
             parse=str.strip,
+        ),
+    )
+    endpoint_allow: tuple[str, ...] = field(
+        default=(),
+        metadata=_knob(
+            "HOWDAH_ENDPOINT_ALLOW",
+            None,
+            "list",
+            "Networks and hosts where remote deployments may be, beyond public addresses over https.",
+            parse=_parse_places,
+        ),
+    )
+    identity_key_file: Path | None = field(
+        default=None,
+        metadata=_knob(
+            "HOWDAH_IDENTITY_KEY_FILE",
+            None,
+            "path",
+            "The Ed25519 key (PEM) that signs requests to remote deployments; they are unsigned without.",
+            parse=_parse_path,
         ),
     )
     log_level: str = field(

@@ -285,9 +285,12 @@ begin
     elsif p_deployment = 'latest' and v_l.deployment is not null then
       select i.service, null into v_q, v_no from howdah_core.invocation i where i.id = p_id;
     end if;
-    -- Only a version that has begun can be exchanged, and not under an attempt.
+    -- Only a version that has begun can be exchanged, and not under an attempt, nor before one that
+    -- is to come: unless there is nobody who could make it.
     if p_deployment <> 'keep'
        and (case when v_l.deployment is null then p_deployment <> 'latest'
+                 when v_l.status in ('ready', 'backing_off')
+                   then not howdah_core.is_unserved(v_l.q)
                  else v_l.status not in ('suspended', 'paused') end) then
       result := 'still running';
       return;

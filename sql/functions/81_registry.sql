@@ -156,21 +156,51 @@ as $$
    order by s.service, s.deployment
 $$;
 
--- Invocations that a version has begun which no worker serves any more: (deployment, count).
--- Reads all of live. Called by: worker/engine.py, once at a start.
+-- Whether this is the queue of what a version has begun which no worker serves any more.
+-- Called by: operate, place_order.
+create or replace function howdah_core.is_unserved(p_q int) returns boolean
+language sql stable
+return exists (
+  select from howdah_core.deployment_service s
+    join howdah_core.deployment d on d.no = s.deployment
+   where s.q = p_q
+     and d.kind = 'local'
+     and not exists (select from howdah_core.worker w
+                      where w.deployment = s.deployment and w.fenced_at is null));
+
+comment on function howdah_core.is_unserved(int) is
+  'Whether a queue holds what a version has begun which no worker serves any more.';
+
+-- Invocations that a version has begun which no worker serves any more, oldest first; not those that
+-- are paused: they wait for an operator. Reads all of live. Called by: store/operations.py, stranded.
+create or replace function howdah_core.stranded_invocations()
+returns table (id uuid, deployment text)
+language sql stable
+as $$
+  select l.id, d.name
+    from howdah_core.live l
+    join howdah_core.deployment_service s on s.q = l.q
+    join howdah_core.deployment d on d.no = s.deployment
+   where l.status <> 'paused'
+     and d.kind = 'local'
+     and not exists (select from howdah_core.worker w
+                      where w.deployment = s.deployment and w.fenced_at is null)
+   order by l.id
+$$;
+
+comment on function howdah_core.stranded_invocations() is
+  'Invocations whose version no worker serves: howdah.resume(id, ''latest'') moves them.';
+
+-- How many those are: (deployment, count). Reads all of live.
+-- Called by: worker/engine.py and api/howdah_api/banner.py, once at a start.
 create or replace function howdah_core.stranded()
 returns table (deployment text, n bigint)
 language sql stable
 as $$
-  select d.name, count(*)
-    from howdah_core.live l
-    join howdah_core.deployment_service s on s.q = l.q
-    join howdah_core.deployment d on d.no = s.deployment
-   where d.kind = 'local'
-     and not exists (select from howdah_core.worker w
-                      where w.deployment = s.deployment and w.fenced_at is null)
-   group by d.name
-   order by d.name
+  select s.deployment, count(*)
+    from howdah_core.stranded_invocations() s
+   group by s.deployment
+   order by s.deployment
 $$;
 
 -- Every service and handler, one row a handler. Retired ones may still have invocations under way.

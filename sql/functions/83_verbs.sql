@@ -18,13 +18,13 @@ declare
   v_l record;
   v_is_begun boolean;
 begin
-  select p.status, p.deployment, p.service into v_l
-    from (select k.status, k.deployment, i.service
+  select p.status, p.deployment, p.service, p.q into v_l
+    from (select k.status, k.deployment, i.service, k.q
             from howdah_core.live k join howdah_core.invocation i on i.id = k.id where k.id = p_id
           union all
-          select 'inbox', null, b.service from howdah_core.inbox b where b.id = p_id
+          select 'inbox', null, b.service, b.q from howdah_core.inbox b where b.id = p_id
           union all
-          select 'completed', null, i.service
+          select 'completed', null, i.service, null
             from howdah_core.outcome o join howdah_core.invocation i on i.id = o.id
            where o.id = p_id) p;
   v_is_begun := v_l.status not in ('inbox', 'scheduled');
@@ -43,6 +43,8 @@ begin
     return 'unknown deployment';
   elsif p_verb = 'resume' and p_deployment <> 'keep'
         and (case when v_l.deployment is null then p_deployment <> 'latest'
+                  when v_l.status in ('ready', 'backing_off')
+                    then not howdah_core.is_unserved(v_l.q)
                   else v_l.status not in ('suspended', 'paused') end) then
     return 'still running';
   end if;

@@ -1,26 +1,12 @@
 """The commands beside `serve`, each as a process with its exit code."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from howdah.store.access import redacted
+from support.commands import howdah
 from support.servers import HowdahProcess
-
-
-def howdah(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("HOWDAH_")}
-    return subprocess.run(
-        [sys.executable, "-m", "howdah_api", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**inherited, **environment},
-    )
 
 
 def test_invoke_prints_the_result(server: HowdahProcess) -> None:

@@ -28,6 +28,7 @@ EXAMPLES: list[HowdahError] = [
     errors.UnknownTarget(target="Shop/add"),
     errors.IncompleteWorkflow(workflow="Signup"),
     errors.SerdeError(verb="read a value of type", type_name="int", problem="got `str`"),
+    errors.EndpointRefused(uri="http://10.0.0.1", problem="is at 10.0.0.1", hint="List it."),
     errors.InvalidOption(name="HOWDAH_LAESE", problem="is not an option"),
     errors.NonDeterminism(handler="Shop/add", entry_index=3, recorded="run a", attempted="run b"),
     errors.StoreError("Postgres refused."),

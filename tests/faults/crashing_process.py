@@ -1,8 +1,8 @@
 """A process that asks for one seat and kills itself at a chosen database round trip.
 
-    python crashing_process.py DSN KILL_AT
+    python crashing_process.py PROGRAM DSN KILL_AT
 
-KILL_AT counts looks at the database, two for each call: before it is sent and after its reply.
+PROGRAM declares the ticket shop. KILL_AT counts looks at the database, two for each call: before it is sent and after its reply.
 0: never. Prints the result.
 """
 
@@ -13,17 +13,14 @@ import os
 import signal
 import sys
 from datetime import timedelta
-from pathlib import Path
 from types import ModuleType
 
 from howdah.options import Options
 from howdah.worker.engine import Engine, Submission
 
-TICKETS = Path(__file__).resolve().parents[2] / "examples" / "tickets.py"
 
-
-def load_tickets() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tickets", TICKETS)
+def load(program: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tickets", program)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -31,7 +28,7 @@ def load_tickets() -> ModuleType:
     return module
 
 
-async def main(dsn: str, kill_at: int) -> None:
+async def main(program: str, dsn: str, kill_at: int) -> None:
     looks = 0
 
     def look(_statement: str) -> None:
@@ -40,7 +37,7 @@ async def main(dsn: str, kill_at: int) -> None:
         if looks == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    tickets = load_tickets()
+    tickets = load(program)
     options = Options(lease=timedelta(seconds=2), inactivity_timeout=timedelta(0))
     engine = Engine(
         dsn=dsn, options=options, services=[tickets.cart, tickets.ticket], before_call=look
@@ -61,4 +58,4 @@ async def main(dsn: str, kill_at: int) -> None:
 if __name__ == "__main__":
     # A process that hangs says where.
     faulthandler.dump_traceback_later(45, exit=True)
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))

@@ -11,6 +11,10 @@ from support import postgres
 from support.engines import assert_healthy
 
 PROCESS = Path(__file__).with_name("crashing_process.py")
+PROGRAMS = [
+    Path(__file__).parents[2] / "examples" / "tickets.py",
+    Path(__file__).with_name("sync_tickets.py"),
+]
 SWEEPS = 4
 """Databases that are swept side by side: most of a sweep is waiting for a takeover."""
 LOOKS_MIN = 10
@@ -25,10 +29,10 @@ WIPE = """truncate howdah_core.invocation, howdah_core.live, howdah_core.outcome
   howdah_core.state, howdah_core.idem, howdah_core.sink, howdah_core.failure, howdah_core.worker"""
 
 
-async def ask(dsn: str, kill_at: int) -> tuple[int, str]:
+async def ask(program: Path, dsn: str, kill_at: int) -> tuple[int, str]:
     """Run the process; returns (exit code, what it printed)."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(PROCESS), dsn, str(kill_at),
+        sys.executable, str(PROCESS), str(program), dsn, str(kill_at),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), 60)
@@ -37,16 +41,17 @@ async def ask(dsn: str, kill_at: int) -> tuple[int, str]:
     return process.returncode, out.decode().strip()
 
 
-async def ask_to_the_end(dsn: str) -> str:
+async def ask_to_the_end(program: Path, dsn: str) -> str:
     """Run the process until it is through, as its supervisor would."""
-    code, out = await ask(dsn, 0)
+    code, out = await ask(program, dsn, 0)
     assert code == 0
     return out
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("program", PROGRAMS, ids=["async", "sync"])
 async def test_a_crash_at_any_round_trip_changes_nothing(
-    postgres_server: postgres.Server, template_database: NoopExecutor
+    program: Path, postgres_server: postgres.Server, template_database: NoopExecutor
 ) -> None:
     looks = itertools.count(1)
     survived: list[int] = []
@@ -55,7 +60,7 @@ async def test_a_crash_at_any_round_trip_changes_nothing(
         async with postgres.database(postgres_server, template_database.template_dbname) as dsn:
             db = await asyncpg.connect(dsn)
             try:
-                assert await ask_to_the_end(dsn) == "true"
+                assert await ask_to_the_end(program, dsn) == "true"
                 expected = await db.fetchrow(ROW)
                 journal = await db.fetch(JOURNAL)
                 count = await db.fetchval(COUNT)
@@ -65,11 +70,11 @@ async def test_a_crash_at_any_round_trip_changes_nothing(
                     if survived:
                         return
                     await db.execute(WIPE)
-                    code, _ = await ask(dsn, kill_at)
+                    code, _ = await ask(program, dsn, kill_at)
                     if code == 0:
                         survived.append(kill_at)
                         return
-                    assert await ask_to_the_end(dsn) == "true", f"killed at look {kill_at}"
+                    assert await ask_to_the_end(program, dsn) == "true", f"killed at look {kill_at}"
                     assert await db.fetchrow(ROW) == expected, f"killed at look {kill_at}"
                     assert await db.fetch(JOURNAL) == journal, f"killed at look {kill_at}"
                     assert await db.fetchval(COUNT) == count, f"killed at look {kill_at}"

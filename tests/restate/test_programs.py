@@ -25,6 +25,7 @@ from restate.programs import (
     cron,
     fan_out,
     greeter,
+    mixed,
     payments,
     resources,
     saga,
@@ -341,6 +342,11 @@ async def test_an_agent_loops_and_asks_a_person(run: Run, db: Database) -> None:
         *("user", "tool", "assistant", "assistant"),
     ]
     assert len(agent.asked) == 6  # no model is asked twice, whatever was replayed
+
+
+async def test_services_of_both_packages_call_each_other(run: Run) -> None:
+    async with run(mixed.old, mixed.new) as engine:
+        assert await result(engine, "New/start", "Ann") == "Hello ann"
 
 
 async def test_resources_surround_each_attempt(

@@ -33,6 +33,7 @@ from howdah.restate.exceptions import (
     TerminalError,
     is_internal_exception,
 )
+from howdah.restate.harness import create_test_harness
 from howdah.restate.logging import RestateLoggingFilter, getLogger
 from howdah.restate.object import VirtualObject
 from howdah.restate.retry_policy import InvocationRetryPolicy
@@ -86,6 +87,7 @@ __all__ = [
     "app",
     "as_completed",
     "create_client",
+    "create_test_harness",
     "gather",
     "getLogger",
     "is_internal_exception",

@@ -94,10 +94,15 @@ async def query(dsn: str, statement: str) -> Answered:
         names = [attribute.name for attribute in prepared.get_attributes()]
         return Answered(names, [tuple(row) for row in rows], prepared.get_statusmsg() or "")
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        detail = getattr(error, "detail", None)
-        said = f"Postgres refuses the statement: {str(error).rstrip('.')}."
-        raise StoreError(
-            f"{said} {detail}" if detail else said, hint=getattr(error, "hint", None)
-        ) from error
+        raise refusal(error) from error
     finally:
         await connection.close()
+
+
+def refusal(error: Exception) -> Exception:
+    """What Postgres says of a statement, as a `StoreError`; any other error is returned as it is."""
+    if not isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
+        return error
+    detail = getattr(error, "detail", None)
+    said = f"Postgres refuses the statement: {str(error).rstrip('.')}."
+    return StoreError(f"{said} {detail}" if detail else said, hint=getattr(error, "hint", None))

@@ -39,6 +39,18 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, DRIVER_ERRORS) and not isinstance(error, asyncpg.DataError)
 
 
+def is_schema_missing(error: BaseException) -> bool:
+    """Whether an error says that a table, column, function or schema is not there.
+
+    As a cause counts too: verbs translate what the database says.
+    """
+    while not isinstance(error, asyncpg.PostgresError):
+        if error.__cause__ is None:
+            return False
+        error = error.__cause__
+    return error.sqlstate in ("42P01", "42703", "42883", "3F000")
+
+
 async def connect(dsn: str, name: str, **settings: str) -> asyncpg.Connection[Any]:
     """Open one connection.
 
@@ -97,6 +109,11 @@ class Database:
                 await asyncio.wait_for(self._pool.close(), 5)
             except DRIVER_ERRORS:
                 self._pool.terminate()
+
+    def terminate(self) -> None:
+        """Cut all connections at once, as the end of the process would."""
+        if self._pool is not None:
+            self._pool.terminate()
 
     async def fetch(self, statement: str, *args: Any) -> Sequence[asyncpg.Record]:
         """One round trip.

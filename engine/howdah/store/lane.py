@@ -42,6 +42,8 @@ REFUSALS_MAX = 5
 """A final that was deferred this often goes alone and waits for its row."""
 RETRY_SECONDS = 0.05
 """Pause before a batch that the database refused for the moment is sent again."""
+STALL_SECONDS = 0.005
+"""Pause after a batch of which nothing was accepted: all that it needs is locked by others."""
 
 
 class LaneOwner(Protocol):
@@ -115,6 +117,7 @@ class Lane:
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._is_stalled = False
         self._oldest_at = 0.0
 
     # What attempts and ingress call. Nothing here waits.
@@ -188,8 +191,11 @@ class Lane:
         while True:
             await self._wanted.wait()
             self._idle.clear()
+            self._is_stalled = True
             try:
                 await self._commit_all(*self._take())
+                if self._is_stalled:
+                    await asyncio.sleep(STALL_SECONDS)
             finally:
                 self._idle.set()
 
@@ -229,15 +235,19 @@ class Lane:
     async def _commit_all(
         self, units: list[Unit], accepts: list[NewInvocation], deliveries: list[Delivery]
     ) -> None:
-        block = any(unit.refusals >= REFUSALS_MAX for unit in units)
-        if block:
+        stubborn: list[list[Unit]] = []
+        if any(unit.refusals >= REFUSALS_MAX for unit in units):
+            others: list[Unit] = []
             for group in _groups(units):
-                alone = len(group) == 1 and group[0].refusals >= REFUSALS_MAX
-                await self._commit_part(group, [], [], alone)
-            if accepts or deliveries:
-                await self._commit_part([], accepts, deliveries, False)
-            return
-        await self._commit_part(units, accepts, deliveries, False)
+                if any(unit.refusals >= REFUSALS_MAX for unit in group):
+                    stubborn.append(group)
+                else:
+                    others += group
+            units = others
+        if units or accepts or deliveries:
+            await self._commit_part(units, accepts, deliveries, False)
+        for group in stubborn:
+            await self._commit_part(group, [], [], len(group) == 1)
 
     async def _commit_part(
         self,
@@ -249,6 +259,7 @@ class Lane:
         try:
             await self._send(units, accepts, deliveries, block)
         except StoreUnavailable:
+            self._is_stalled = False
             await self._owner.recover(units, accepts, deliveries)
         except (asyncpg.PostgresError, asyncpg.DataError, ValueError, OverflowError) as error:
             # Nothing of this batch was written. Halve it until the offender stands alone.
@@ -283,6 +294,7 @@ class Lane:
             for delivery in deliveries:
                 self.deliver(delivery)
             return
+        self._is_stalled = False
         logger.error("a batch was refused for its data", extra={"error_code": state or "client"})
         for unit in units:
             unit.attempt.on_refused(error)
@@ -328,6 +340,7 @@ class Lane:
                 for n in lost:
                     units[n - 1].attempt.abandon()
                 units = kept
+            self._is_stalled = False
             for unit in units:
                 unit.attempt.on_committed(unit, None)
             return
@@ -414,6 +427,9 @@ class Lane:
                 refused[row[2]] = what
             elif what == b"F":
                 raise StoreUnavailable(doing="committing as a fenced worker")
+        is_deferred = all(refused.get(n) == b"B" for n in range(1, len(units) + 1))
+        if news or not is_deferred or len(deferred) < len(deliveries):
+            self._is_stalled = False
         for new in news:
             new.existing = existing.get(new.id)
             new.execution_time = scheduled.get(new.id)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
@@ -33,9 +34,40 @@ RECONNECT_SECONDS = 0.5
 NOTIFY = "select pg_catalog.pg_notify(c, p) from unnest($1::text[], $2::text[]) x(c, p)"
 
 
+MAIL = "m:"
+COMPLETED = "c:"
+TAKEN = "k:"
+
+
 def channel_of(worker_no: int) -> str:
     """The channel of one process."""
     return f"howdah_w{worker_no}"
+
+
+def mail_word(id_: UUID) -> str:
+    """Say to a process: this invocation, which it executes, has mail."""
+    return f"{MAIL}{id_}"
+
+
+def completed_word(id_: UUID) -> str:
+    """Say to a process: this invocation, for which a client of it may wait, is completed."""
+    return f"{COMPLETED}{id_}"
+
+
+def taken_word(id_: UUID) -> str:
+    """Say to a process: this invocation, which it executes, is not its own any more."""
+    return f"{TAKEN}{id_}"
+
+
+def payloads_of(words: Mapping[str, Iterable[str]]) -> tuple[list[str], list[str]]:
+    """The arguments of `NOTIFY` for words by channel: channels and payloads, pair by pair."""
+    channels, payloads = [], []
+    for channel, some in words.items():
+        listed = list(some)
+        for first in range(0, len(listed), IDS_MAX):
+            channels.append(channel)
+            payloads.append(" ".join(listed[first : first + IDS_MAX]))
+    return channels, payloads
 
 
 class Notifier:
@@ -59,12 +91,7 @@ class Notifier:
                 await self._wanted.wait()
                 self._wanted.clear()
                 words, self._words = self._words, {}
-                channels, payloads = [], []
-                for channel, some in words.items():
-                    listed = list(some)
-                    for first in range(0, len(listed), IDS_MAX):
-                        channels.append(channel)
-                        payloads.append(" ".join(listed[first : first + IDS_MAX]))
+                channels, payloads = payloads_of(words)
                 try:
                     if self._connection is None or self._connection.is_closed():
                         self._connection = await connect(

@@ -1083,6 +1083,10 @@ class Attempt:
             delay = delay_after(
                 self.handler.retry_policy, self.record.attempts, self.engine.jitter()
             )
+        if self.engine.observer is not None:
+            self.engine.observer.failed(
+                self.id, self.row, self.record.key, self.record.attempts, error, delay
+            )
         if delay is None:
             self._give_up(error, text)
             return
@@ -1144,6 +1148,8 @@ class Attempt:
             engine.ended(self)
             assert final.outcome is not None
             engine.clients.on_outcome(final.outcome, self.record.origin)
+            if engine.observer is not None:
+                engine.observer.completed(self.row, self.record.key, final.outcome)
             return
         self._close(Suspended())
         engine.ended(self)

@@ -9,7 +9,6 @@ itself.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 import time
@@ -246,8 +245,13 @@ class Bridge:
         self._replies.put((None, ended))
 
     def _serve_silently(self, verb: Callable[..., None], *arguments: Any) -> None:
-        with contextlib.suppress(Interrupt):
+        try:
             verb(*arguments)
+        except Interrupt:
+            pass
+        except Exception as error:
+            # Nobody waits for it; what is not written must not be missing from what comes after.
+            self._attempt.fail(error)
 
     def _serve_call(self, verb: Callable[[], Any]) -> None:
         try:

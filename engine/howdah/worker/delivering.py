@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from howdah.store.operations import DELIVER_SINKS, SINKS_MAX
+
 if TYPE_CHECKING:
     from howdah.worker.engine import Engine
 
 WAKE = "select * from howdah_core.wake($1)"
-DELIVER_SINKS = "select * from howdah_core.deliver_sinks($1, $2)"
 READ_MAIL = "select * from howdah_core.read_mail($1)"
-SINKS_MAX = 1000
 
 
 class Delivering:

@@ -46,6 +46,7 @@ from howdah.worker.heartbeat import Heartbeat
 from howdah.worker.hints import Hints
 from howdah.worker.loops import Loops
 from howdah.worker.missing import missing_handler
+from howdah.worker.observer import Observer
 from howdah.worker.observing import OBSERVE_SECONDS, Observing
 from howdah.worker.operating import Operating
 from howdah.worker.patching import patch_handler
@@ -126,9 +127,11 @@ class Engine:
         always_replay: bool = False,
         is_breaking: bool = False,
         remote: RemoteExecutor | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.options = options
         self.always_replay = always_replay
+        self.observer = observer
         self._is_breaking = is_breaking
         self._remote = remote
         self.dsn = dsn
@@ -203,9 +206,28 @@ class Engine:
         self.on_clock_moved = self.skipping.on_clock_moved
 
     @classmethod
-    def create(cls, *, dsn: str, options: Options, services: Sequence[AnyService]) -> Engine:
-        """An engine for one process; nothing is connected yet."""
-        return cls(dsn=dsn, options=options, services=services)
+    def create(
+        cls,
+        *,
+        dsn: str,
+        options: Options,
+        services: Sequence[AnyService],
+        is_breaking: bool = False,
+        observer: Observer | None = None,
+    ) -> Engine:
+        """An engine for one process; nothing is connected yet.
+
+        Args:
+            dsn: The database, migrated.
+            options: Of this process.
+            services: What its worker executes.
+            is_breaking: A service may lose handlers, and change its kind once nothing of it is
+                under way.
+            observer: Told what becomes of invocations here.
+        """
+        return cls(
+            dsn=dsn, options=options, services=services, is_breaking=is_breaking, observer=observer
+        )
 
     # Start and stop.
 

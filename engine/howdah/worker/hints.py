@@ -11,14 +11,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from howdah.store.wakeups import MAILS, ORDERS, REGISTRY, WORK, Listener, Notifier, channel_of
+from howdah.store.wakeups import (
+    COMPLETED,
+    MAIL,
+    MAILS,
+    ORDERS,
+    REGISTRY,
+    TAKEN,
+    WORK,
+    Listener,
+    Notifier,
+    channel_of,
+    completed_word,
+    mail_word,
+    taken_word,
+)
 
 if TYPE_CHECKING:
     from howdah.worker.engine import Engine
 
-MAIL = "m:"
-COMPLETED = "c:"
-TAKEN = "k:"
 PROMOTE = "0"
 """As a queue: something is due that enters an inbox."""
 
@@ -47,7 +58,7 @@ class Hints:
         own = [id_ for id_, worker_no in ids if worker_no == own_no]
         for id_, worker_no in ids:
             if worker_no != own_no:
-                self.notifier.add(channel_of(worker_no), f"{MAIL}{id_}")
+                self.notifier.add(channel_of(worker_no), mail_word(id_))
         if own:
             self._engine.loops.later(self._engine.delivering.read_mail(own))
 
@@ -57,11 +68,11 @@ class Hints:
 
     def tell_taken(self, worker_no: int, id_: UUID) -> None:
         """That process executes an invocation that is not its own any more."""
-        self.notifier.add(channel_of(worker_no), f"{TAKEN}{id_}")
+        self.notifier.add(channel_of(worker_no), taken_word(id_))
 
     def tell_completed(self, worker_no: int, id_: UUID) -> None:
         """A client of that process may wait for this outcome."""
-        self.notifier.add(channel_of(worker_no), f"{COMPLETED}{id_}")
+        self.notifier.add(channel_of(worker_no), completed_word(id_))
 
     # In.
 

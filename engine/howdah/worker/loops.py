@@ -54,6 +54,8 @@ class Loops:
         task = asyncio.get_running_loop().create_task(self._quietly(coroutine))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        # When it is stopped before it began, nobody has awaited this.
+        task.add_done_callback(lambda _: coroutine.close())
 
     @staticmethod
     async def _quietly(coroutine: Coroutine[Any, Any, None]) -> None:

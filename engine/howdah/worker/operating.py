@@ -6,28 +6,18 @@ somebody left in a transaction of their own are carried out here, one transactio
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import asyncpg
+from howdah.store import operations
 
 if TYPE_CHECKING:
     from howdah.worker.engine import Engine
 
 logger = logging.getLogger(__name__)
 
-OPERATE = "select * from howdah_core.operate($1, $2, $3)"
-RESTART_AS_NEW = "select * from howdah_core.restart_as_new($1, $2, $3)"
-NEXT_ORDERS = "select * from howdah_core.next_orders($1)"
-CARRY_OUT = "select * from howdah_core.carry_out($1)"
 LOST_LEASES = "select * from howdah_core.lost_leases($1, $2, $3)"
-ORDERS_MAX = 200
-TRIES_MAX = 20
-TRY_SECONDS = 0.05
-"""Pause before an operation is tried again whose invocation changed hands meanwhile."""
-_LOCKED = asyncpg.LockNotAvailableError
 
 
 class Operating:
@@ -53,18 +43,12 @@ class Operating:
         Raises:
             StoreUnavailable: the database is away; it may have been done.
 
-        Durability: what the word says is on disk. Source: sql/functions/66_operate.sql.
+        Durability: what the word says is on disk. Source: store/operations.py.
         """
-        for _ in range(TRIES_MAX):
-            try:
-                row = (await self._engine.database.fetch(OPERATE, id_, verb, deployment))[0]
-            except _LOCKED:
-                row = None
-            if row is not None and row["result"] != "again":
-                self._tell(id_, row)
-                return str(row["result"])
-            await asyncio.sleep(TRY_SECONDS)
-        return "busy"
+        word, row = await operations.operate(self._engine.database.fetch, verb, id_, deployment)
+        if row is not None:
+            self._tell(id_, row)
+        return word
 
     async def restart_as_new(
         self, id_: UUID, from_entry: int = 0, deployment: str | None = None
@@ -85,21 +69,13 @@ class Operating:
 
         Source: sql/functions/67_restart.sql.
         """
-        for _ in range(TRIES_MAX):
-            try:
-                rows = await self._engine.database.fetch(
-                    RESTART_AS_NEW, id_, from_entry, deployment
-                )
-            except _LOCKED:
-                rows = []
-            if rows and rows[0]["result"] != "again":
-                result, new_id = rows[0]["result"], rows[0]["new_id"]
-                if new_id is not None:
-                    self._engine.promoting.poll.now.set()
-                    self._engine.claiming.poll.now.set()
-                return str(result), new_id
-            await asyncio.sleep(TRY_SECONDS)
-        return "busy", None
+        word, new_id = await operations.restart_as_new(
+            self._engine.database.fetch, id_, from_entry, deployment
+        )
+        if new_id is not None:
+            self._engine.promoting.poll.now.set()
+            self._engine.claiming.poll.now.set()
+        return word, new_id
 
     def on_orders(self) -> None:
         """Somebody left an order."""
@@ -112,21 +88,15 @@ class Operating:
         try:
             while self._is_wanted and not self._engine.recovery.is_running:
                 self._is_wanted = False
-                for order in await self._engine.database.fetch(NEXT_ORDERS, ORDERS_MAX):
-                    try:
-                        rows = await self._engine.database.fetch(CARRY_OUT, order["seq"])
-                    except _LOCKED:
-                        continue
-                    for row in rows:
-                        logger.info(
-                            "an order was carried out",
-                            extra={"invocation_id": str(row["id"]), "verb": row["verb"],
-                                   "result": row["result"]},
-                        )  # fmt: skip
-                        self._is_wanted = True
-                        self._tell(row["id"], row)
+                await operations.carry_out_orders(self._engine.database.fetch, self._on_done)
         finally:
             self._is_busy = False
+
+    def _on_done(self, row: Any) -> None:
+        facts = {"invocation_id": str(row["id"]), "verb": row["verb"], "result": row["result"]}
+        logger.info("an order was carried out", extra=facts)
+        self._is_wanted = True
+        self._tell(row["id"], row)
 
     def _tell(self, id_: UUID, row: Any) -> None:
         engine = self._engine

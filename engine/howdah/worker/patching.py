@@ -1,4 +1,4 @@
-"""The hidden handler of every object and workflow that replaces the state of one key.
+"""The hidden handler of every object and workflow that changes or replaces the state of one key.
 
 Operators edit state the way handlers do: in the key's turn, recorded in a journal.
 """
@@ -20,10 +20,17 @@ from howdah.service import SET_STATE, AnyService
 
 
 class StatePatch(msgspec.Struct):
-    """The whole new state of a key; with `version`, only if the state has that version still."""
+    """What becomes of a key's state.
 
-    state: dict[str, bytes]
+    Attributes:
+        state: The whole new state; None leaves what is there.
+        version: Only if the state has this version still.
+        changes: After that, new values of single entries; None clears one.
+    """
+
+    state: dict[str, bytes] | None = None
     version: str | None = None
+    changes: dict[str, bytes | None] = {}
 
 
 _RAW = BytesSerde()
@@ -35,9 +42,13 @@ async def _set_state(ctx: ObjectContext, patch: StatePatch) -> None:
         pairs = [(name, await ctx.get(name, serde=_RAW) or b"") for name in names]
         if state_version(pairs) != patch.version:
             return
-    ctx.clear_all()
-    for name, value in patch.state.items():
-        ctx.set(name, value, serde=_RAW)
+    if patch.state is not None:
+        ctx.clear_all()
+    for name, value in {**(patch.state or {}), **patch.changes}.items():
+        if value is None:
+            ctx.clear(name)
+        else:
+            ctx.set(name, value, serde=_RAW)
 
 
 def state_version(pairs: list[tuple[str, bytes]]) -> str:

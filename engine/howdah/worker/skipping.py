@@ -54,14 +54,13 @@ class Skipping:
             del self.paused[task]
 
     async def on_clock_moved(self, by: timedelta) -> None:
-        """The database's clock jumped ahead: whatever waits here for a time looks again.
-
-        Returns when what has expired by the new time is removed; what is due has been told so.
-        """
+        """The database's clock jumped ahead: what has expired goes, and what is due goes on."""
         engine = self._engine
         self._skipped += by.total_seconds()
         rows = await engine.database.fetch(CLOCK)
         engine.on_clock(rows[0][0])
+        # What goes on now must not find what is not there any more.
+        await engine.cleaning.run_once()
         # A sleep that was committed before the jump has its timer by then.
         await engine.lane.landed()
         for attempt in list(engine.residents.values()):
@@ -70,4 +69,3 @@ class Skipping:
         jumped.set()
         engine.promoting.poll.now.set()
         engine.claiming.poll.now.set()
-        await engine.cleaning.run_once()

@@ -8,6 +8,8 @@ execute.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -61,7 +63,9 @@ class Threads:
             return await ticket
         except asyncio.CancelledError:
             if ticket.cancelled():
-                self._queue.remove(ticket)
+                # Whoever frees a thread in this very moment may have passed it over already.
+                with contextlib.suppress(ValueError):
+                    self._queue.remove(ticket)
             else:
                 self.free(ticket.result())
             raise
@@ -113,7 +117,7 @@ class Thread:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             context, action, ended = job
-            outcome = outcome_of(lambda: context.run(action))  # noqa: B023 - called at once
+            outcome = outcome_of(functools.partial(context.run, action))
             try:
                 self._loop.call_soon_threadsafe(self._on_ended, ended, outcome)
             except RuntimeError:  # the loop is closed: nobody asks any more

@@ -1,0 +1,395 @@
+"""Forced interleavings of what arrives with what happens to the one it is for.
+
+One side is held inside its transaction, by a trigger that waits for the test, while the other side
+runs to its end or is made to wait for the first. A held batch may be given up by its lock timeout
+and sent again; then it is held again, and the order is the same.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import pytest
+
+from howdah import (
+    Cancelled,
+    Context,
+    ObjectContext,
+    Service,
+    VirtualObject,
+    Workflow,
+    WorkflowContext,
+    WorkflowSharedContext,
+)
+from howdah.ids import awakeable_id
+from howdah.machine.entries import AWAKEABLE_FIRST, Kind, signal_cid
+from howdah.service import AnyService
+from howdah.store.units import Delivery, Mail
+from howdah.worker.delivering import READ_MAIL
+from howdah.worker.engine import Engine
+from support.engines import assert_healthy, running_engine, send, until, until_true
+from support.holding import held
+
+Database: TypeAlias = "asyncpg.Connection[Any]"
+T = TypeVar("T")
+
+
+async def bounded(awaitable: Awaitable[T]) -> T:
+    return await asyncio.wait_for(awaitable, 20)
+
+
+class Program:
+    """Handlers whose ends the test decides."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+        self.service = service = Service("Service")
+        self.line = line = VirtualObject("Line")
+        self.flow = flow = Workflow("Flow")
+
+        @line.handler()
+        async def first(ctx: ObjectContext) -> str:
+            await ctx.run("wait", self.wait)
+            return "first"
+
+        @line.handler()
+        async def second(ctx: ObjectContext) -> str:
+            return await ctx.signal("word", type_hint=str)
+
+        @service.handler()
+        async def ends(ctx: Context) -> str:
+            try:
+                await ctx.run("wait", self.wait)
+                return "ended"
+            except Cancelled:
+                return "cancelled"
+
+        @service.handler()
+        async def waits(ctx: Context) -> str:
+            _, answer = ctx.awakeable(type_hint=str)
+            return await answer
+
+        @service.handler()
+        async def words(ctx: Context, count: int) -> list[str]:
+            return [await ctx.signal("word", type_hint=str) for _ in range(count)]
+
+        @service.handler()
+        async def attaches(ctx: Context, id_: str) -> str:
+            return await ctx.attach_invocation(id_, type_hint=str)
+
+        @service.handler()
+        async def cancels(ctx: Context, id_: str) -> None:
+            ctx.cancel_invocation(id_)
+
+        @flow.main()
+        async def run(ctx: WorkflowContext) -> str:
+            return await ctx.promise("answer", type_hint=str).value()
+
+        @flow.handler()
+        async def answer(ctx: WorkflowSharedContext, text: str) -> None:
+            await ctx.promise("answer", type_hint=str).resolve(text)
+
+    async def wait(self) -> None:
+        await self.may_end.wait()
+
+
+@pytest.fixture
+def program() -> Program:
+    return Program()
+
+
+@pytest.fixture
+async def engines(dsn: str, db: Database, program: Program) -> AsyncIterator[tuple[Engine, Engine]]:
+    """Two engines; a waiting attempt stays for as long as the test does not suspend it."""
+    services: list[AnyService] = [program.service, program.line, program.flow]
+    async with running_engine(dsn, services) as one, running_engine(dsn, services) as two:
+        yield one, two
+        await assert_healthy(db)
+
+
+async def value(engine: Engine, id_: UUID) -> Any:
+    outcome = await bounded(engine.attach(id_))
+    assert outcome.outcome == "succeeded", outcome
+    return msgspec.json.decode(outcome.value)
+
+
+def word(target: UUID, text: str) -> Mail:
+    body = msgspec.json.encode(text)
+    return Mail(target, Kind.SIGNAL, signal_cid("word"), body, None, "word")
+
+
+def home_of(engines: tuple[Engine, Engine], id_: UUID) -> tuple[Engine, Engine]:
+    """The engine in which an attempt is resident, and the other one."""
+    one, two = engines
+    return (one, two) if id_ in one.residents else (two, one)
+
+
+async def idle(engines: tuple[Engine, Engine], id_: UUID) -> None:
+    """Wait until an attempt waits for others alone."""
+
+    def is_idle() -> bool:
+        home, _ = home_of(engines, id_)
+        return id_ in home.residents and home.residents[id_].is_idle
+
+    await until_true(is_idle)
+
+
+async def test_a_signal_that_comes_while_its_target_is_handed_the_key_arrives(
+    dsn: str, db: Database, engines: tuple[Engine, Engine], program: Program
+) -> None:
+    one, two = engines
+    await send(one, "Line/k/first")
+    inboxed = await send(one, "Line/k/second")
+    async with held(dsn, db, "insert on howdah_core.live", f"new.id = '{inboxed.id}'") as hold:
+        program.may_end.set()
+        await hold.reached()
+        await bounded(two.deliver(word(inboxed.id, "hello")))
+        assert await db.fetchval("select count(*) from howdah_core.mailbox") == 1
+
+    assert await value(two, inboxed.id) == "hello"
+
+
+async def test_a_promise_that_is_resolved_while_its_waiter_suspends_wakes_it(
+    dsn: str, db: Database, engines: tuple[Engine, Engine]
+) -> None:
+    run = await send(engines[0], "Flow/k/run")
+    await idle(engines, run.id)
+    home, other = home_of(engines, run.id)
+    async with held(dsn, db, "update on howdah_core.live", "new.status = 'suspended'") as hold:
+        home.residents[run.id].suspend()
+        await hold.reached()
+        resolved = await send(other, "Flow/k/answer", "yes")
+        await bounded(other.attach(resolved.id))
+
+    assert await value(other, run.id) == "yes"
+
+
+async def test_a_waiter_that_suspends_while_its_promise_is_resolved_wakes(
+    dsn: str, db: Database, engines: tuple[Engine, Engine]
+) -> None:
+    run = await send(engines[0], "Flow/k/run")
+    await idle(engines, run.id)
+    home, other = home_of(engines, run.id)
+    home.is_draining = True  # it takes no new work: the other one resolves
+    async with held(dsn, db, "insert on howdah_core.mailbox", "new.kind = 114") as hold:
+        resolved = await send(other, "Flow/k/answer", "yes")
+        await hold.reached()
+        home.residents[run.id].suspend()
+        await until(db, "select status = 'suspended' from howdah_core.live where id = $1", run.id)
+        home.is_draining = False
+
+    assert await value(other, run.id) == "yes"
+    await bounded(other.attach(resolved.id))
+
+
+async def test_an_awakeable_that_is_resolved_while_the_invocation_suspends_wakes_it(
+    dsn: str,
+    db: Database,
+    engines: tuple[Engine, Engine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent = await send(engines[0], "Service/waits")
+    await idle(engines, sent.id)
+    home, other = home_of(engines, sent.id)
+    tries: list[Delivery] = []
+    deliver = other.lane.deliver
+
+    def deliver_and_count(delivery: Delivery) -> None:
+        tries.append(delivery)
+        deliver(delivery)
+
+    monkeypatch.setattr(other.lane, "deliver", deliver_and_count)
+    async with held(dsn, db, "update on howdah_core.live", "new.status = 'suspended'") as hold:
+        home.residents[sent.id].suspend()
+        await hold.reached()
+        mail = Mail(sent.id, Kind.SIGNAL, -AWAKEABLE_FIRST, b'"answer"', None)
+        delivered = asyncio.ensure_future(other.deliver(mail))
+        # The row is locked: whoever delivers asks again until it is suspended.
+        await until_true(lambda: len(tries) > 2)
+        assert not delivered.done()
+
+    await bounded(delivered)
+    assert await value(other, sent.id) == "answer"
+
+
+async def test_an_invocation_that_suspends_while_its_awakeable_is_resolved_wakes(
+    dsn: str, db: Database, engines: tuple[Engine, Engine]
+) -> None:
+    sent = await send(engines[0], "Service/waits")
+    await idle(engines, sent.id)
+    home, other = home_of(engines, sent.id)
+    async with held(dsn, db, "insert on howdah_core.mailbox") as hold:
+        mail = Mail(sent.id, Kind.SIGNAL, -AWAKEABLE_FIRST, b'"answer"', None)
+        delivered = asyncio.ensure_future(other.deliver(mail))
+        await hold.reached()
+        attempt = home.residents[sent.id]
+        attempt.suspend()
+        suspension = attempt.unit
+        assert suspension is not None
+        await until_true(lambda: suspension.refusals > 2)
+
+    await bounded(delivered)
+    assert await value(other, sent.id) == "answer"
+
+
+async def test_an_awakeable_that_is_resolved_in_sql_while_the_invocation_suspends_wakes_it(
+    dsn: str, db: Database, engines: tuple[Engine, Engine]
+) -> None:
+    sent = await send(engines[0], "Service/waits")
+    await idle(engines, sent.id)
+    home, other = home_of(engines, sent.id)
+    async with held(dsn, db, "update on howdah_core.live", "new.status = 'suspended'") as hold:
+        home.residents[sent.id].suspend()
+        await hold.reached()
+        name = awakeable_id(sent.id, AWAKEABLE_FIRST)
+        # It locks nothing, so the suspension does not see it.
+        resolve = "select howdah.resolve_awakeable($1, $2)"
+        assert await db.fetchval(resolve, name, '"yes"') == "accepted"
+
+    assert await value(other, sent.id) == "yes"
+
+
+@pytest.mark.parametrize("by", ["operator", "handler"])
+async def test_a_cancellation_that_comes_while_its_target_ends_is_too_late(
+    dsn: str, db: Database, engines: tuple[Engine, Engine], program: Program, by: str
+) -> None:
+    sent = await send(engines[0], "Service/ends")
+    await until_true(lambda: any(sent.id in engine.residents for engine in engines))
+    home, other = home_of(engines, sent.id)
+    home.is_draining = True
+    async with held(dsn, db, "insert on howdah_core.outcome", f"new.id = '{sent.id}'") as hold:
+        program.may_end.set()
+        await hold.reached()
+        if by == "operator":
+            cancelled: Awaitable[Any] = asyncio.ensure_future(other.operate("cancel", sent.id))
+            await until(
+                db,
+                "select exists (select from pg_locks l join pg_stat_activity a using (pid)"
+                " where not l.granted and a.query like '%operate(%' and a.pid <> pg_backend_pid())",
+            )
+        else:
+            cancelled = other.attach((await send(other, "Service/cancels", str(sent.id))).id)
+    home.is_draining = False
+
+    answer = await bounded(cancelled)
+    assert by == "handler" or answer == "completed"
+    assert await value(other, sent.id) == "ended"
+    mail = "select count(*) from howdah_core.mailbox where id = $1"
+    assert await db.fetchval(mail, sent.id) == 0
+
+
+async def test_a_target_that_ends_while_it_is_cancelled_has_one_outcome(
+    dsn: str, db: Database, engines: tuple[Engine, Engine], program: Program
+) -> None:
+    sent = await send(engines[0], "Service/ends")
+    await until_true(lambda: any(sent.id in engine.residents for engine in engines))
+    home, other = home_of(engines, sent.id)
+    attempt = home.residents[sent.id]
+    async with held(dsn, db, "insert on howdah_core.mailbox", "new.kind = 150") as hold:
+        cancelled = asyncio.ensure_future(other.operate("cancel", sent.id))
+        await hold.reached()
+        program.may_end.set()
+
+        def is_deferred() -> bool:
+            unit = attempt.unit
+            return unit is not None and unit.final is not None and unit.refusals > 0
+
+        await until_true(is_deferred)
+
+    assert await bounded(cancelled) == "accepted"
+    assert await value(other, sent.id) == "ended"
+    await until(db, "select count(*) = 0 from howdah_core.mailbox where id = $1", sent.id)
+
+
+async def test_who_attaches_while_the_target_ends_gets_the_outcome(
+    dsn: str, db: Database, engines: tuple[Engine, Engine], program: Program
+) -> None:
+    sent = await send(engines[0], "Service/ends")
+    await until_true(lambda: any(sent.id in engine.residents for engine in engines))
+    home, other = home_of(engines, sent.id)
+    home.is_draining = True
+    async with held(dsn, db, "insert on howdah_core.outcome", f"new.id = '{sent.id}'") as hold:
+        program.may_end.set()
+        await hold.reached()
+        client = asyncio.ensure_future(other.attach(sent.id))
+        handler = await send(other, "Service/attaches", str(sent.id))
+        await until(db, "select count(*) = 2 from howdah_core.sink")
+    home.is_draining = False
+
+    assert (await bounded(client)).value == b'"ended"'
+    assert await value(other, handler.id) == "ended"
+    await until(db, "select count(*) = 0 from howdah_core.sink")
+
+
+@pytest.mark.parametrize("is_suspended", [False, True])
+async def test_a_signal_that_is_read_twice_counts_once(
+    db: Database,
+    engines: tuple[Engine, Engine],
+    monkeypatch: pytest.MonkeyPatch,
+    is_suspended: bool,
+) -> None:
+    sent = await send(engines[0], "Service/words", 3)
+    await idle(engines, sent.id)
+    home, other = home_of(engines, sent.id)
+    read = home.database.fetch
+    may_answer, is_read = asyncio.Event(), asyncio.Event()
+
+    async def fetch(statement: str, *args: Any) -> Any:
+        rows = await read(statement, *args)
+        if statement == READ_MAIL and rows and not is_read.is_set():
+            # This answer is on its way until the test lets it come.
+            is_read.set()
+            await may_answer.wait()
+        return rows
+
+    monkeypatch.setattr(home.database, "fetch", fetch)
+    await bounded(other.deliver(word(sent.id, "first")))
+    await bounded(is_read.wait())
+    if is_suspended:
+        # It takes the mail with it when it comes back, here.
+        other.is_draining = True
+        home.residents[sent.id].suspend()
+    else:
+        await home.delivering.read_mail([sent.id])
+    await until(
+        db,
+        "select count(*) = 1 from howdah_core.journal where id = $1 and kind = 150",
+        sent.id,
+    )
+    await idle((home, home), sent.id)
+    may_answer.set()
+    for text in ("second", "third"):
+        await bounded(home.deliver(word(sent.id, text)))
+    other.is_draining = False
+
+    assert await value(other, sent.id) == ["first", "second", "third"]
+
+
+async def test_a_locked_target_does_not_keep_the_process_busy(
+    dsn: str, db: Database, program: Program
+) -> None:
+    calls = 0
+
+    def count(_: str) -> None:
+        nonlocal calls
+        calls += 1
+
+    async with running_engine(dsn, [program.service], count) as engine:
+        sent = await send(engine, "Service/words", 1)
+        await until_true(lambda: sent.id in engine.residents)
+        async with db.transaction():
+            await db.execute("select from howdah_core.live where id = $1 for update", sent.id)
+            delivered = asyncio.ensure_future(engine.deliver(word(sent.id, "hello")))
+            before = calls
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(delivered), 0.5)
+            # Two looks for each call; other loops make a few.
+            assert calls - before < 400
+            # Meanwhile others are served.
+            assert await value(engine, (await send(engine, "Service/words", 0)).id) == []
+        await bounded(delivered)
+        assert await value(engine, sent.id) == ["hello"]
+    await assert_healthy(db)
