@@ -23,7 +23,8 @@ class Program:
 
         @self.service.handler()
         async def step(ctx: Context, size: int) -> int:
-            return len(await ctx.run("make", lambda: b"x" * size, serde=RAW))
+            made = await ctx.run("make", lambda: b"x" * size, serde=RAW)
+            return len(made)
 
         @self.service.handler()
         async def output(ctx: Context, size: int) -> str:
