@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 import howdah.restate as restate
+from compat.programs import counter, fan_out, greeter
 from howdah.errors import UsageError
-from restate.programs import counter, fan_out, greeter
 
 CODEC: Any = object()
 

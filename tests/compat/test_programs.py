@@ -15,10 +15,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 
-from howdah.restate import InvocationRetryPolicy, ObjectContext, VirtualObject
-from howdah.service import AnyService
-from howdah.worker.engine import Engine
-from restate.programs import (
+from compat.programs import (
     agent,
     chain,
     counter,
@@ -34,6 +31,9 @@ from restate.programs import (
     state_machine,
     timers,
 )
+from howdah.restate import InvocationRetryPolicy, ObjectContext, VirtualObject
+from howdah.service import AnyService
+from howdah.worker.engine import Engine
 from support.engines import (
     BOUND_SECONDS,
     assert_healthy,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import howdah.restate as restate
+from compat.programs import counter, greeter, signup
 from howdah.errors import NoAnswer, UsageError
-from restate.programs import counter, greeter, signup
 from support.servers import Servers
 
 PROGRAMS = Path(__file__).parent / "programs"
