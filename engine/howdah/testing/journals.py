@@ -38,7 +38,7 @@ class Entry:
     def __str__(self) -> str:
         said = " ".join(word for word in (self.type, self.name, self.target) if word)
         value = f"failed: {self.failure}" if self.failure is not None else self.value
-        if value is None:
+        if not value:
             return f"{self.index:>3}  {said}"
         if len(value) > _VALUE_CHARACTERS_MAX:
             value = f"{value[: _VALUE_CHARACTERS_MAX - 1]}…"
