@@ -13,6 +13,7 @@ from howdah import (
     Workflow,
     WorkflowContext,
     WorkflowSharedContext,
+    blocking,
 )
 
 DAY = timedelta(days=1)
@@ -31,6 +32,14 @@ elsewhere = Service("Elsewhere")
 async def greet(ctx: Context, name: str) -> str:
     """Say hello, in a step."""
     return await ctx.run("greet", lambda: f"Hello {name}")
+
+
+@greeter.handler()
+def greet_blocking(ctx: blocking.Context, name: str) -> str:
+    """The same without asyncio."""
+    greeting = ctx.run("greet", lambda: f"Hello {name}")
+    ctx.sleep(DAY)
+    return ctx.service_call(greet, arg=greeting)
 
 
 @greeter.handler()

@@ -7,7 +7,7 @@ import pytest
 from howdah import Context, Service, TerminalError, Workflow, WorkflowContext
 from howdah.errors import UsageError
 from howdah.testing import CrashFailure, Environment, Unfinished, crash_everywhere
-from testing.shop import DAY, add, cart, greet, greeter
+from testing.shop import DAY, add, cart, greet, greet_blocking, greeter
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -179,6 +179,14 @@ async def test_workflows_and_failures_have_an_end_as_well(server_url: str) -> No
     )
     assert report.result is None
     assert report.boundaries > 4
+
+
+async def test_sync_handlers_survive_it(server_url: str) -> None:
+    report = await crash_everywhere(
+        greet_blocking, "Ada", services=[greeter], database_url=server_url
+    )
+    assert report.result == "Hello Hello Ada"
+    assert report.boundaries > 8
 
 
 async def test_what_does_not_end_without_a_crash_is_told(server_url: str) -> None:

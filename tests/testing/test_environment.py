@@ -2,12 +2,14 @@ import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from howdah import Context, NonDeterminism, Service, TerminalError, VirtualObject
 from howdah.errors import Conflict, NotAHandler, NotFound, UnknownTarget, UsageError, WrongContext
 from howdah.testing import EnvironmentFactory, ForgottenAwait, Unfinished
 from testing.shop import (
+    DAY,
     absent,
     add,
     approve,
@@ -17,6 +19,7 @@ from testing.shop import (
     elsewhere,
     fail,
     greet,
+    greet_blocking,
     greeter,
     listen,
     refuse,
@@ -42,6 +45,17 @@ async def test_handlers_are_called_by_reference(serve: EnvironmentFactory) -> No
         with pytest.raises(TerminalError, match="no greetings today") as failed:
             await env.call(fail)
         assert failed.value.status_code == 418
+        await env.check()
+
+
+@pytest.mark.parametrize("always_replay", [False, True])
+async def test_sync_handlers_are_called_alike(
+    serve: EnvironmentFactory, always_replay: bool
+) -> None:
+    async with serve([greeter], always_replay=always_replay) as env:
+        sent = await env.send(greet_blocking, "Ada")
+        await env.skip(DAY)
+        assert await env.attach(sent) == "Hello Hello Ada"
         await env.check()
 
 
@@ -118,6 +132,14 @@ async def test_a_workflow_runs_once(serve: EnvironmentFactory) -> None:
             await env.call(run, "ann@example.org", key="ann")
         await env.call(confirm, "1234", key="ann")
         assert await env.attach(sent) == "ann@example.org: 1234"
+
+
+async def test_handlers_are_served_over_http(serve: EnvironmentFactory) -> None:
+    async with serve([greeter]) as env, env.client() as client:
+        assert await client.service_call(greet, "Ada") == "Hello Ada"
+        async with httpx.AsyncClient() as http:
+            answer = await http.post(f"{client.base_url}/Greeter/greet", json="Ada")
+        assert answer.json() == "Hello Ada"
 
 
 async def test_databases_are_of_the_test_alone(serve: EnvironmentFactory) -> None:

@@ -315,6 +315,8 @@ class Bench:
     async def _bury(dead: Engine, mortal: Mortal) -> None:
         dead.abandon_all()
         await mortal.bury()
+        dead.worker_no = 0  # it is fenced: there is nothing to sign off
+        await dead.stop()
 
 
 @asynccontextmanager

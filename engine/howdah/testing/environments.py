@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib import import_module
 from typing import Any, Final, Generic, Protocol, TypeVar, overload
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
+from howdah.client import Client, create_client
 from howdah.errors import Conflict, NotFound, OutOfBounds, TerminalError, UsageError
 from howdah.handler import Handler, InputFn, NoInputFn, SyncInputFn, SyncNoInputFn
 from howdah.ids import parse_awakeable_id, parse_id
@@ -34,6 +36,8 @@ Out = TypeVar("Out")
 
 TIMEOUT: Final = timedelta(seconds=10)
 _SERDE: Final[Serde[Any]] = DefaultSerde()
+_PORTS: Final = "howdah_api.asgi"
+"""What listens; named here and not imported: the engine knows nothing of the api."""
 _STATE: Final = """
 select s.name, s.value from howdah_core.state s join howdah_core.service v on v.no = s.service
  where v.name = $1 and s.key = $2 order by 1
@@ -348,6 +352,19 @@ class Environment:
         if services is not None:
             services = check_services(services)
         return self._verb("env.restart()", self._bench.restart(services))
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """Serve the handlers over HTTP, on a port of this machine that is free.
+
+        Yields:
+            A client of it; `client.base_url` is where it is, for other clients.
+        """
+        async with (
+            import_module(_PORTS).on_free_ports(self.engine) as (ingress, _),
+            create_client(ingress) as client,
+        ):
+            yield client
 
     # --- time -----------------------------------------------------------------------------------
 

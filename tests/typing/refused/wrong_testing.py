@@ -15,4 +15,5 @@ async def wrong(env: Environment) -> None:
     await env.call(greet, 3)  # error
     await env.call(greet)  # error
     await env.send(greeter, "Ada")  # error
-    result: int = await env.call(greet, "Ada")  # error
+    number: int = await env.call(greet, "Ada")  # error
+    assert number
