@@ -30,7 +30,7 @@ from howdah.service import AnyService
 from howdah.store.units import Delivery, Mail
 from howdah.worker.delivering import READ_MAIL
 from howdah.worker.engine import Engine
-from support.engines import assert_healthy, running_engine, send, until, until_true
+from support.engines import assert_healthy, resident, running_engine, send, until, until_true
 from support.holding import held
 
 Database: TypeAlias = "asyncpg.Connection[Any]"
@@ -132,7 +132,7 @@ async def idle(engines: tuple[Engine, Engine], id_: UUID) -> None:
 
     def is_idle() -> bool:
         home, _ = home_of(engines, id_)
-        return id_ in home.residents and home.residents[id_].is_idle
+        return id_ in home.residents and resident(home, id_).is_idle
 
     await until_true(is_idle)
 
@@ -159,7 +159,7 @@ async def test_a_promise_that_is_resolved_while_its_waiter_suspends_wakes_it(
     await idle(engines, run.id)
     home, other = home_of(engines, run.id)
     async with held(dsn, db, "update on howdah_core.live", "new.status = 'suspended'") as hold:
-        home.residents[run.id].suspend()
+        resident(home, run.id).suspend()
         await hold.reached()
         resolved = await send(other, "Flow/k/answer", "yes")
         await bounded(other.attach(resolved.id))
@@ -177,7 +177,7 @@ async def test_a_waiter_that_suspends_while_its_promise_is_resolved_wakes(
     async with held(dsn, db, "insert on howdah_core.mailbox", "new.kind = 114") as hold:
         resolved = await send(other, "Flow/k/answer", "yes")
         await hold.reached()
-        home.residents[run.id].suspend()
+        resident(home, run.id).suspend()
         await until(db, "select status = 'suspended' from howdah_core.live where id = $1", run.id)
         home.is_draining = False
 
@@ -203,7 +203,7 @@ async def test_an_awakeable_that_is_resolved_while_the_invocation_suspends_wakes
 
     monkeypatch.setattr(other.lane, "deliver", deliver_and_count)
     async with held(dsn, db, "update on howdah_core.live", "new.status = 'suspended'") as hold:
-        home.residents[sent.id].suspend()
+        resident(home, sent.id).suspend()
         await hold.reached()
         mail = Mail(sent.id, Kind.SIGNAL, -AWAKEABLE_FIRST, b'"answer"', None)
         delivered = asyncio.ensure_future(other.deliver(mail))
@@ -225,7 +225,7 @@ async def test_an_invocation_that_suspends_while_its_awakeable_is_resolved_wakes
         mail = Mail(sent.id, Kind.SIGNAL, -AWAKEABLE_FIRST, b'"answer"', None)
         delivered = asyncio.ensure_future(other.deliver(mail))
         await hold.reached()
-        attempt = home.residents[sent.id]
+        attempt = resident(home, sent.id)
         attempt.suspend()
         suspension = attempt.unit
         assert suspension is not None
@@ -242,7 +242,7 @@ async def test_an_awakeable_that_is_resolved_in_sql_while_the_invocation_suspend
     await idle(engines, sent.id)
     home, other = home_of(engines, sent.id)
     async with held(dsn, db, "update on howdah_core.live", "new.status = 'suspended'") as hold:
-        home.residents[sent.id].suspend()
+        resident(home, sent.id).suspend()
         await hold.reached()
         name = awakeable_id(sent.id, AWAKEABLE_FIRST)
         # It locks nothing, so the suspension does not see it.
@@ -287,7 +287,7 @@ async def test_a_target_that_ends_while_it_is_cancelled_has_one_outcome(
     sent = await send(engines[0], "Service/ends")
     await until_true(lambda: any(sent.id in engine.residents for engine in engines))
     home, other = home_of(engines, sent.id)
-    attempt = home.residents[sent.id]
+    attempt = resident(home, sent.id)
     async with held(dsn, db, "insert on howdah_core.mailbox", "new.kind = 150") as hold:
         cancelled = asyncio.ensure_future(other.operate("cancel", sent.id))
         await hold.reached()
@@ -351,7 +351,7 @@ async def test_a_signal_that_is_read_twice_counts_once(
     if is_suspended:
         # It takes the mail with it when it comes back, here.
         other.is_draining = True
-        home.residents[sent.id].suspend()
+        resident(home, sent.id).suspend()
     else:
         await home.delivering.read_mail([sent.id])
     await until(

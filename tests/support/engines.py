@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -15,6 +16,7 @@ from howdah.options import Options
 from howdah.service import AnyService
 from howdah.store.units import Outcome
 from howdah.worker.engine import Accepted, Engine, Submission
+from howdah.worker.local_attempt import LocalAttempt
 
 BOUND_SECONDS = 20.0
 
@@ -42,6 +44,13 @@ async def running_engine(
         yield engine
     finally:
         await engine.stop()
+
+
+def resident(engine: Engine, id_: UUID) -> LocalAttempt:
+    """The attempt that executes an invocation in this engine."""
+    attempt = engine.residents[id_]
+    assert isinstance(attempt, LocalAttempt)
+    return attempt
 
 
 def submission(engine: Engine, target: str, argument: Any = None, **facts: Any) -> Submission:

@@ -8,7 +8,7 @@ from howdah import Context, Service, gather
 from howdah.ids import parse_awakeable_id
 from howdah.machine.entries import Kind
 from howdah.store.units import Mail
-from support.engines import assert_healthy, running_engine, submission, until_true
+from support.engines import assert_healthy, resident, running_engine, submission, until_true
 
 
 async def test_a_timer_that_fires_during_a_suspension_that_is_called_off_is_not_lost(
@@ -26,8 +26,8 @@ async def test_a_timer_that_fires_during_a_suspension_that_is_called_off_is_not_
     # Nobody is suspended for being idle within the test's bound.
     async with running_engine(dsn, [service], inactivity_timeout=timedelta(minutes=5)) as engine:
         asked = await engine.accept(submission(engine, "Timer/both"))
-        await until_true(lambda: given and engine.residents[asked.id].is_idle)
-        attempt = engine.residents[asked.id]
+        await until_true(lambda: given and resident(engine, asked.id).is_idle)
+        attempt = resident(engine, asked.id)
         attempt.suspend()
         suspension = attempt.unit
         assert suspension is not None

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from howdah.errors import InvalidId, RemoteFailure, Suspended, TerminalError, UnknownTarget
+from howdah.errors import InvalidId, RemoteFailure, TerminalError, UnknownTarget
 from howdah.ids import parse_any_id, parse_awakeable_id, uuid7
 from howdah.machine.entries import NOTIFICATION, Entry, Kind, signal_cid
 from howdah.remote.entries import (
@@ -184,8 +184,7 @@ class RemoteAttempt(Attempt):
             loop = asyncio.get_running_loop()
             self._drain_timer = loop.call_later(DRAIN_SECONDS, exchange.reset)
 
-    def _stop_code(self) -> None:
-        self.machine.closed = self.machine.closed or Suspended()
+    def _interrupt(self, reason: BaseException) -> None:
         exchange = self._exchange
         if exchange is not None and not self._has_ended:
             self._exchange = None
@@ -540,18 +539,13 @@ class RemoteAttempt(Attempt):
                 exchange.send(b"".join(messages))
         super().on_committed(unit, clock)
 
-    def _try_resume(self) -> None:
+    def _on_stored(self, unit: Unit, wakes: bool) -> None:
         """Nobody waits here: the endpoint does."""
 
     @property
     def is_open(self) -> bool:
         """Whether notifications may still be written into the journal from here."""
         return not self._is_over and self._finishing is None
-
-    @property
-    def is_idle(self) -> bool:
-        """Only the endpoint knows what it waits for: it is asked to suspend instead."""
-        return False
 
     def yield_soon(self) -> bool:
         """Ask the endpoint to suspend; False: that was asked already, or it is at its end."""

@@ -21,13 +21,16 @@ from howdah.worker.local import CallFuture, LocalContext, Sent, Step, checked
 from howdah.worker.threads import result_of
 
 if TYPE_CHECKING:
-    from howdah.worker.attempt import Attempt
+    from howdah.worker.local_attempt import LocalAttempt
 
 T = TypeVar("T")
 
 
 async def run_in_thread(
-    attempt: Attempt, handler: Handler[Any, Any], local: LocalContext, arguments: tuple[Any, ...]
+    attempt: LocalAttempt,
+    handler: Handler[Any, Any],
+    local: LocalContext,
+    arguments: tuple[Any, ...],
 ) -> Any:
     """Execute a sync handler in a thread of its own, as soon as there is one; its result."""
     engine = attempt.engine

@@ -26,7 +26,7 @@ from howdah.worker.local import Step
 from howdah.worker.threads import Ended, outcome_of, result_of
 
 if TYPE_CHECKING:
-    from howdah.worker.attempt import Attempt
+    from howdah.worker.local_attempt import LocalAttempt
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Bridge:
         "_loop", "_replies",
     )  # fmt: skip
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: LocalAttempt) -> None:
         self._attempt = attempt
         self._loop = asyncio.get_running_loop()
         self._replies: SimpleQueue[tuple[_Execution | None, Ended]] = SimpleQueue()

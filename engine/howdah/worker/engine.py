@@ -44,6 +44,7 @@ from howdah.worker.draining import Draining
 from howdah.worker.fencing import Fencing
 from howdah.worker.heartbeat import Heartbeat
 from howdah.worker.hints import Hints
+from howdah.worker.local_attempt import LocalAttempt
 from howdah.worker.loops import Loops
 from howdah.worker.missing import missing_handler
 from howdah.worker.observer import Observer
@@ -424,11 +425,12 @@ class Engine:
         """Execute an invocation whose lease this worker has."""
         row = self.registry.handlers.get(record.handler_no)
         assert row is not None
+        attempt: Attempt
         if self._remote is not None and self._remote.executes(record.deployment, row):
             attempt = self._remote.attempt(self, record, row)
         else:
             handler = self.handlers.get(record.handler_no)
-            attempt = Attempt(self, record, row, handler or missing_handler(row))
+            attempt = LocalAttempt(self, record, row, handler or missing_handler(row))
         self.residents[record.id] = attempt
         attempt.begin()
 

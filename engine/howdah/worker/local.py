@@ -24,7 +24,8 @@ from howdah.machine.machine import WaitKey
 from howdah.retry import RunOptions
 from howdah.serde import BytesSerde, DefaultSerde, Serde, serde_for
 from howdah.store.registry import HandlerRow
-from howdah.worker.attempt import Attempt, error_of, failure_detail
+from howdah.worker.attempt import error_of, failure_detail
+from howdah.worker.local_attempt import LocalAttempt
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ _BYTES = BytesSerde()
 class _Future(DurableFuture[T]):
     __slots__ = ("_serde",)
 
-    def __init__(self, attempt: Attempt, key: WaitKey, serde: Serde[T] | None) -> None:
+    def __init__(self, attempt: LocalAttempt, key: WaitKey, serde: Serde[T] | None) -> None:
         super().__init__(attempt, key)
         self._serde = serde
 
@@ -50,7 +51,7 @@ class _OptionalFuture(DurableFuture[T | None]):
 
     __slots__ = ("_serde",)
 
-    def __init__(self, attempt: Attempt, key: WaitKey, serde: Serde[T]) -> None:
+    def __init__(self, attempt: LocalAttempt, key: WaitKey, serde: Serde[T]) -> None:
         super().__init__(attempt, key)
         self._serde = serde
 
@@ -65,7 +66,7 @@ class _NamesFuture(DurableFuture[list[str]]):
 
     __slots__ = ("_command",)
 
-    def __init__(self, attempt: Attempt, command: Entry) -> None:
+    def __init__(self, attempt: LocalAttempt, command: Entry) -> None:
         assert command.cid is not None
         super().__init__(attempt, command.cid)
         self._command = command
@@ -81,7 +82,9 @@ class CallFuture(DurableCallFuture[T]):
 
     __slots__ = ("_attempt", "_serde", "callee", "id_cid")
 
-    def __init__(self, attempt: Attempt, entry: Entry, serde: Serde[T], id_cid: int | None) -> None:
+    def __init__(
+        self, attempt: LocalAttempt, entry: Entry, serde: Serde[T], id_cid: int | None
+    ) -> None:
         assert entry.cid is not None
         super().__init__(attempt, entry.cid)
         self._attempt = attempt
@@ -104,7 +107,7 @@ class Sent(SendHandle):
 
     __slots__ = ("_attempt", "callee", "id_cid")
 
-    def __init__(self, attempt: Attempt, entry: Entry, id_cid: int | None) -> None:
+    def __init__(self, attempt: LocalAttempt, entry: Entry, id_cid: int | None) -> None:
         self._attempt = attempt
         self.callee = entry.ref
         self.id_cid = id_cid
@@ -119,7 +122,7 @@ class Sent(SendHandle):
 class _Promise(DurablePromise[T]):
     __slots__ = ("_attempt", "_serde")
 
-    def __init__(self, attempt: Attempt, name: str, serde: Serde[T]) -> None:
+    def __init__(self, attempt: LocalAttempt, name: str, serde: Serde[T]) -> None:
         super().__init__(name)
         self._attempt = attempt
         self._serde = serde
@@ -149,7 +152,7 @@ class _Ready(DurableFuture[T]):
 
     __slots__ = ("_command", "_read")
 
-    def __init__(self, attempt: Attempt, command: Entry, read: T) -> None:
+    def __init__(self, attempt: LocalAttempt, command: Entry, read: T) -> None:
         super().__init__(attempt, 0)
         self._command = command
         self._read = read
@@ -251,7 +254,7 @@ class LocalContext(WorkflowContext):
 
     __slots__ = ("_attempt", "_random")
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: LocalAttempt) -> None:
         self._attempt = attempt
         self._random: random.Random | None = None
 
@@ -309,7 +312,7 @@ class LocalContext(WorkflowContext):
 
     def start(self, step: Step) -> DurableFuture[Any]:
         attempt = self._attempt
-        cid = attempt.start_run(step.name, step.call, step.is_async, step.serde, step.options)
+        cid = attempt.steps.start(step.name, step.call, step.is_async, step.serde, step.options)
         return _Future(attempt, cid, step.serde)
 
     def sleep(self, delta: timedelta, name: str | None = None) -> DurableFuture[None]:
@@ -517,7 +520,7 @@ class LocalContext(WorkflowContext):
         names: list[str] = msgspec.json.decode(entry.value or b"[]")
         return _Ready(self._attempt, entry, names)
 
-    def writes(self, verb: str) -> Attempt:
+    def writes(self, verb: str) -> LocalAttempt:
         """The attempt, if its handler may write state."""
         attempt = self._attempt
         if not attempt.row.is_exclusive:

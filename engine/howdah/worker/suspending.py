@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from howdah.worker.attempt import Attempt
     from howdah.worker.engine import Engine
+    from howdah.worker.local_attempt import LocalAttempt
 
 TICK_SECONDS = 0.1
 """How often idle attempts are looked at and lone steps are written."""
@@ -29,9 +29,9 @@ class Suspending:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.waiting: dict[UUID, Attempt] = {}
+        self.waiting: dict[UUID, LocalAttempt] = {}
 
-    def on_waiting(self, attempt: Attempt) -> None:
+    def on_waiting(self, attempt: LocalAttempt) -> None:
         """An attempt waits for something that is not there yet."""
         self.waiting.pop(attempt.id, None)
         self.waiting[attempt.id] = attempt
@@ -56,8 +56,8 @@ class Suspending:
             ):
                 attempt.suspend()
         if engine.tick % STUCK_TICKS == 0:
-            for attempt in list(engine.residents.values()):
-                attempt.abort_if_stuck((engine.tick - attempt.last_tick) * TICK_SECONDS)
+            for resident in list(engine.residents.values()):
+                resident.abort_if_stuck((engine.tick - resident.last_tick) * TICK_SECONDS)
 
     def make_room(self) -> None:
         """Slots are short: those that wait longest give theirs up."""
@@ -68,8 +68,8 @@ class Suspending:
             for attempt in engine.residents.values()
             if attempt.id not in self.waiting and engine.tick - attempt.last_tick >= QUIET_TICKS
         ]
-        for attempt in (*self.waiting.values(), *quiet):
-            count += attempt.yield_soon()
+        for resident in (*self.waiting.values(), *quiet):
+            count += resident.yield_soon()
             if count >= engine.options.claim_batch_max:
                 break
 
@@ -93,7 +93,4 @@ class Suspending:
     def suspend_all(self) -> None:
         """The process drains: whoever waits goes, and who waits for a thread does not begin."""
         for attempt in list(self._engine.residents.values()):
-            if attempt.is_queued:
-                attempt.release()
-            else:
-                attempt.yield_soon()
+            attempt.leave_soon()
