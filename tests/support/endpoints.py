@@ -1,8 +1,10 @@
 """Endpoints for tests: a small HTTP/2 server that behaves as badly as a test wants, and listeners."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -43,12 +45,13 @@ class Peer(asyncio.Protocol):
         self.bodies: dict[int, bytes] = {}
         self.ended: set[int] = set()
         self.was_reset: set[int] = set()
+        self.on_arrival: Callable[[Peer], None] = lambda peer: None
         self.was_told_to_go = False
         self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's have no base class
+        self.on_arrival(self)
         self.begin()
 
     def begin(self) -> None:
@@ -144,16 +147,18 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(make: Callable[[], Peer] = Echo) -> AsyncIterator[Server]:
+async def serving(
+    make: Callable[[], Peer] = Echo, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Server]:
     """A server that makes a peer for each connection."""
     server = Server()
 
     def factory() -> Peer:
         peer = make()
-        server.peers.append(peer)
+        peer.on_arrival = server.peers.append
         return peer
 
-    listening = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
+    listening = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0, ssl=tls)
     server.port = listening.sockets[0].getsockname()[1]
     try:
         yield server
@@ -167,6 +172,8 @@ async def serving(make: Callable[[], Peer] = Echo) -> AsyncIterator[Server]:
 @asynccontextmanager
 async def serving_bytes(
     talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    *,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[str]:
     """A server that says whatever it wants; yields its URI."""
 
@@ -178,7 +185,7 @@ async def serving_bytes(
         finally:
             writer.close()
 
-    listening = await asyncio.start_server(run, "127.0.0.1", 0)
+    listening = await asyncio.start_server(run, "127.0.0.1", 0, ssl=tls)
     try:
         yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     finally:

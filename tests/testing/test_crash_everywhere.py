@@ -102,6 +102,7 @@ async def test_what_was_killed_cleans_nothing_up_before_it_is_looked_at(server_u
     async def hold(ctx: Context) -> str:
         left.append("open")
         try:
+            await ctx.sleep(DAY)
             return await ctx.run("work", lambda: "done")
         finally:
             left.append("closed")

@@ -32,12 +32,21 @@ class EndpointError(Exception):
             network ended it; `timeout`: the endpoint took or gave nothing for too long; `protocol`:
             what the endpoint sent is not HTTP as it should be.
         is_http_11: Whether the endpoint answered HTTP/1.1 where HTTP/2 was expected.
+        is_refusal: Whether howdah itself does not connect there.
     """
 
-    def __init__(self, kind: ErrorKind, message: str, *, is_http_11: bool = False) -> None:
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        is_http_11: bool = False,
+        is_refusal: bool = False,
+    ) -> None:
         super().__init__(message)
         self.kind: Final = kind
         self.is_http_11: Final = is_http_11
+        self.is_refusal: Final = is_refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,7 @@ class Endpoint:
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        self.uri: Final = uri
         self.target: Final = read_uri(uri)
         self.limits: Final = limits or Limits()
         self._headers = check_headers(headers or {}, uri=uri)
@@ -309,7 +310,8 @@ class Endpoint:
                 EndpointError("connect", f"{self._name} could not be reached within {seconds}")
             )
         except EndpointRefused as error:
-            self._on_failed(EndpointError("connect", error.message))
+            message = f"{error.message.rstrip('.')}. {error.hint or ''}".rstrip(" .")
+            self._on_failed(EndpointError("connect", message, is_refusal=True))
         except EndpointError as error:
             self._on_failed(error)
         except (OSError, ssl.SSLError) as error:

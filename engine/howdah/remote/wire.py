@@ -192,8 +192,13 @@ _SCALARS: Final = {
 
 
 def _make_classes() -> Mapping[str, Any]:
+    # In this edition each field knows whether it was given, and texts must be UTF-8. (In proto2 they
+    # may be anything, and come out as bytes if they are not.)
     file = descriptor_pb2.FileDescriptorProto(
-        name="howdah/remote.proto", package=_PACKAGE, syntax="proto2"
+        name="howdah/remote.proto",
+        package=_PACKAGE,
+        syntax="editions",
+        edition=descriptor_pb2.EDITION_2023,
     )
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
@@ -208,8 +213,6 @@ def _make_classes() -> Mapping[str, Any]:
             )
             if kind in _SCALARS:
                 field.type = _SCALARS[kind]
-                if is_repeated and kind == "uint32":
-                    field.options.packed = True
             else:
                 field.type = _FIELD.TYPE_MESSAGE
                 field.type_name = f".{_PACKAGE}.{kind}"
