@@ -1,6 +1,8 @@
 """Where endpoints may be, and what a deployment may add to requests."""
 
+import asyncio
 import socket
+import threading
 from ipaddress import ip_address
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from howdah.errors import EndpointRefused
 from howdah.remote.guard import Guard, check_headers, read_uri
 from howdah.remote.http import Endpoint
-from support.endpoints import Listener
+from support.endpoints import Listener, until
 
 PUBLIC = "93.184.215.14"
 
@@ -106,6 +108,26 @@ async def test_a_name_is_judged_by_the_addresses_that_it_has(host: str) -> None:
 
     addresses = await Guard(is_dev=True).resolve(read_uri(f"http://{host}:9080"))
     assert all(ip_address(address).is_loopback for _, address in addresses)
+
+
+async def test_a_name_that_many_ask_for_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    release, asked = threading.Event(), []
+
+    def slow(host: str, *arguments: object, **named: object) -> list[object]:
+        asked.append(host)
+        release.wait(10)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (PUBLIC, 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    guard, target = Guard(), read_uri("https://slow.example")
+    tasks = [asyncio.create_task(guard.resolve(target)) for _ in range(20)]
+    await until(lambda: asked)
+    tasks[0].cancel()
+    release.set()
+    results = await asyncio.gather(*tasks[1:])
+
+    assert results == [[(socket.AF_INET, PUBLIC)]] * 19
+    assert asked == ["slow.example"]
 
 
 async def test_addresses_come_with_their_family() -> None:

@@ -145,6 +145,59 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced(connect: Conn
     assert connections == 2
 
 
+async def test_a_response_that_nobody_asked_for_is_never_taken_for_the_next(
+    connect: Connect,
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n"
+    connections = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"0\r\n\r\n")
+        writer.write(answer + b"%d" % connections + answer + b"x")
+        await reader.read()
+
+    async with serving_bytes(talk) as uri:
+        endpoint = connect(uri)
+        for number in (1, 2):
+            _, listener = begin(endpoint, b"a")
+            await listener.wait()
+            assert listener.body == b"%d" % number
+
+
+async def test_an_end_that_meets_the_end_of_the_response_keeps_the_connection(
+    connect: Connect,
+) -> None:
+    connections = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await read_head(reader)
+            await read_chunk(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone")
+            assert await read_chunk(reader) == b""
+
+    class Ending(Listener):
+        def on_data(self, data: bytes) -> None:
+            super().on_data(data)
+            assert self.exchange is not None
+            self.exchange.end()
+
+    async with serving_bytes(talk) as uri:
+        endpoint = connect(uri)
+        for _ in range(3):
+            listener = Ending()
+            listener.exchange = endpoint.open("/a", [], b"x", end=False, listener=listener)
+            await listener.wait()
+            assert listener.body == b"done"
+        endpoint.close()
+
+    assert connections == 1
+
+
 async def test_a_reset_closes_the_connection(connect: Connect) -> None:
     closed = asyncio.Event()
 

@@ -217,6 +217,49 @@ async def test_a_response_may_end_before_the_request(connect: Connect) -> None:
         assert len(server.peers) == 1
 
 
+async def test_an_end_that_meets_the_end_of_the_response_leaves_no_stream_open(
+    connect: Connect,
+) -> None:
+    class Brief(Peer):
+        def on_body(self, stream_id: int, data: bytes) -> None:
+            if data:
+                self.answer(stream_id)
+                self.h2.send_data(stream_id, b"done", end_stream=True)
+
+    class Ending(Listener):
+        def on_data(self, data: bytes) -> None:
+            super().on_data(data)
+            assert self.exchange is not None
+            self.exchange.end()
+
+    async with serving(Brief) as server:
+        endpoint = connect(server.uri)
+        for _ in range(300):
+            listener = Ending()
+            listener.exchange = endpoint.open("/a", [], b"x", end=False, listener=listener)
+            await listener.wait()
+            assert listener.error is None
+
+        peer = server.peers[0]
+        await until(lambda: len(peer.ended) == 300)
+        assert len(server.peers) == 1
+
+
+async def test_a_peer_that_allows_no_streams_is_not_flooded_with_connections(
+    connect: Connect,
+) -> None:
+    class Full(Peer):
+        settings = ((SettingCodes.MAX_CONCURRENT_STREAMS, 0),)
+
+    async with serving(Full) as server:
+        endpoint = connect(server.uri)
+        listeners = [begin(endpoint)[1] for _ in range(200)]
+        errors = [await listener.failure() for listener in listeners]
+
+        assert len(server.peers) == 2
+    assert {error.kind for error in errors} == {"connect"}
+
+
 async def test_a_listener_that_fails_ends_only_its_own_exchange(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -446,10 +489,9 @@ async def test_a_peer_that_does_not_answer_pings_is_left(connect: Connect) -> No
 
 async def test_a_quiet_peer_that_answers_pings_is_kept(connect: Connect) -> None:
     async with serving() as server:
-        endpoint = connect(server.uri, ping_seconds=0.05, pong_seconds=0.05)
+        endpoint = connect(server.uri, ping_seconds=0.05, pong_seconds=5)
         exchange, listener = begin(endpoint, b"a", end=False)
-        await until(lambda: listener.body)
-        await asyncio.sleep(0.5)
+        await until(lambda: server.peers and server.peers[0].ping_count >= 3)
         assert listener.error is None
         exchange.end()
         await listener.wait()

@@ -12,6 +12,7 @@ from h2.events import (
     ConnectionTerminated,
     DataReceived,
     Event,
+    PingReceived,
     RequestReceived,
     StreamEnded,
     StreamReset,
@@ -42,12 +43,13 @@ class Peer(asyncio.Protocol):
         if self.settings:
             self.h2.local_settings = Settings(client=False, initial_values=dict(self.settings))
         self.requests: dict[int, Headers] = {}
-        self.bodies: dict[int, bytes] = {}
+        self.bodies: dict[int, bytearray] = {}
         self.ended: set[int] = set()
         self.was_reset: set[int] = set()
         self.on_arrival: Callable[[Peer], None] = lambda peer: None
         self.was_told_to_go = False
         self.is_lost = False
+        self.ping_count = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's have no base class
@@ -79,7 +81,7 @@ class Peer(asyncio.Protocol):
         if isinstance(event, RequestReceived):
             assert event.stream_id is not None
             self.requests[event.stream_id] = {str(n): str(v) for n, v in event.headers or ()}
-            self.bodies[event.stream_id] = b""
+            self.bodies[event.stream_id] = bytearray()
             self.on_request(event.stream_id)
         elif isinstance(event, DataReceived):
             assert event.stream_id is not None
@@ -94,6 +96,8 @@ class Peer(asyncio.Protocol):
         elif isinstance(event, StreamReset):
             assert event.stream_id is not None
             self.was_reset.add(event.stream_id)
+        elif isinstance(event, PingReceived):
+            self.ping_count += 1
         elif isinstance(event, ConnectionTerminated):
             self.was_told_to_go = True
 
@@ -180,7 +184,7 @@ async def serving_bytes(
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await talk(reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()

@@ -152,6 +152,7 @@ class Exchange:
     Attributes:
         method, target, headers: The request's head.
         stream_id: Its number on its HTTP/2 connection; 0 where it has none.
+        is_end_sent: Whether its connection has sent the end of the request.
         is_over: Whether the listener has heard the last of it.
     """
 
@@ -166,6 +167,7 @@ class Exchange:
         "_tries",
         "connection",
         "headers",
+        "is_end_sent",
         "is_over",
         "method",
         "since",
@@ -193,6 +195,7 @@ class Exchange:
         self.stream_id = 0
         self.since = 0.0
         self.unacknowledged = 0
+        self.is_end_sent = False
         self.is_over = False
         self._listener = listener
         # Kept until the response begins, unless more was sent: to start anew if it is refused.
@@ -289,6 +292,7 @@ class Exchange:
         self._chunks = deque((body,) if body else ())
         self._offset, self.unsent, self.stream_id, self.unacknowledged = 0, len(body), 0, 0
         self.connection = None
+        self.is_end_sent = False
         return True
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,6 +24,8 @@ IpNetwork = IPv4Network | IPv6Network
 
 ADDRESSES_MAX: Final = 8
 """How many addresses of one name are tried."""
+RESOLVERS_MAX: Final = 16
+"""How many names are resolved at once."""
 RESERVED_HEADERS: Final = frozenset(
     {
         "connection",
@@ -156,6 +160,7 @@ class Guard:
         self._own_ports = frozenset(own_ports)
         self._networks: list[IpNetwork] = []
         self._hosts: set[str] = set()
+        self._lookups: dict[str, asyncio.Future[list[IpAddress]]] = {}
         for item in allow:
             text = item.strip().lower()
             network = _network(text)
@@ -223,10 +228,31 @@ class Guard:
             return [ip_address(target.host)]
         except ValueError:
             pass
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        texts = dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found)
-        return [ip_address(text) for text in texts]
+        # Threads cannot be interrupted: a name that takes long to resolve occupies one, not one for
+        # each who asks, and none that other parts of the program need.
+        lookup = self._lookups.get(target.host)
+        if lookup is None:
+            loop = asyncio.get_running_loop()
+            lookup = loop.run_in_executor(_resolvers(), _look_up, target.host)
+            self._lookups[target.host] = lookup
+            lookup.add_done_callback(partial(self._on_looked_up, target.host))
+        return await asyncio.shield(lookup)
+
+    def _on_looked_up(self, host: str, lookup: asyncio.Future[list[IpAddress]]) -> None:
+        del self._lookups[host]
+        if not lookup.cancelled():
+            lookup.exception()  # whoever asked may have left
+
+
+@cache
+def _resolvers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(RESOLVERS_MAX, thread_name_prefix="howdah-resolver")
+
+
+def _look_up(host: str) -> list[IpAddress]:
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    texts = dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found)
+    return [ip_address(text) for text in texts]
 
 
 def _network(text: str) -> IpNetwork | None:

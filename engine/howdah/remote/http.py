@@ -220,7 +220,6 @@ class Endpoint:
         """Forget a connection."""
         if connection in self._connections:
             self._connections.remove(connection)
-        if not self._is_closed and self._waiting:
             self._grow()
 
     def on_refused(self, exchange: Exchange, error: EndpointError) -> None:
@@ -327,6 +326,12 @@ class Endpoint:
             self._connecting.discard(_current_task())
             if self._is_closed:
                 connection.retire()
+                return
+            if not connection.room:
+                # More connections would not help: each allows no exchange at all.
+                refused = EndpointError("connect", f"{self._name} takes no requests for now")
+                self._on_failed(refused)
+                connection.abort(refused)
                 return
             self._connections.append(connection)
             self.on_room()

@@ -183,8 +183,12 @@ class Http1Connection(asyncio.Protocol, Connection):
         self._exchange = None
         self._is_used = True
         self._used_at = self._loop.time()
+        if exchange.is_wholly_sent and self._h11.our_state is h11.SEND_BODY:
+            self._write(h11.EndOfMessage())
+            self._schedule()
         is_reusable = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
-        if is_reusable and not self._is_retired:
+        # What follows a response without a request is nobody's response.
+        if is_reusable and not self._h11.trailing_data[0] and not self._is_retired:
             self._h11.start_next_cycle()
             exchange.finish()
             self._owner.on_room()

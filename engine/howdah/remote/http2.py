@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -28,9 +28,11 @@ from h2.events import (
 )
 from h2.exceptions import H2Error, StreamClosedError
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import Frame, GoAwayFrame
 
 from howdah.remote.connection import HTTP_2, Connection, EndpointError, Exchange, Limits, Owner
+
+if TYPE_CHECKING:
+    from hyperframe.frame import Frame, GoAwayFrame
 
 STREAM_WINDOW: Final = 1 << 20
 CONNECTION_WINDOW: Final = 16 << 20
@@ -123,8 +125,9 @@ class Http2Connection(asyncio.Protocol, Connection):
         exchange.connection = self
         self._exchanges[stream_id] = exchange
         self._used_at = self._loop.time()
+        exchange.is_end_sent = exchange.is_wholly_sent
         try:
-            self._h2.send_headers(stream_id, exchange.headers, end_stream=exchange.is_wholly_sent)
+            self._h2.send_headers(stream_id, exchange.headers, end_stream=exchange.is_end_sent)
         except H2Error as error:
             del self._exchanges[stream_id]
             exchange.give_up(EndpointError("protocol", f"the request cannot be sent: {error}"))
@@ -289,7 +292,7 @@ class Http2Connection(asyncio.Protocol, Connection):
         exchange = self._forget(event.stream_id)
         if exchange is None:
             return
-        if not exchange.is_wholly_sent:
+        if not exchange.is_end_sent:
             # It has heard enough: what we did not send is not needed any more.
             self._end_stream(exchange)
         exchange.finish()
@@ -380,7 +383,8 @@ class Http2Connection(asyncio.Protocol, Connection):
             return 0
         try:
             if not exchange.unsent:
-                if exchange.is_ending:
+                if exchange.is_ending and not exchange.is_end_sent:
+                    exchange.is_end_sent = True
                     self._h2.end_stream(stream_id)
                 return 0
             window = self._h2.local_flow_control_window(stream_id)
@@ -390,7 +394,8 @@ class Http2Connection(asyncio.Protocol, Connection):
                 return 0
             exchange.since = 0.0
             data = exchange.take(min(window, self._h2.max_outbound_frame_size))
-            self._h2.send_data(stream_id, data, end_stream=exchange.is_wholly_sent)
+            exchange.is_end_sent = exchange.is_wholly_sent
+            self._h2.send_data(stream_id, data, end_stream=exchange.is_end_sent)
         except StreamClosedError:
             return 0  # the event that tells of it is on its way
         self._idle_frames = 0
