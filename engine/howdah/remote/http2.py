@@ -191,13 +191,13 @@ class Http2Connection(asyncio.Protocol, Connection):
             if data.startswith(_H11_ANSWER):
                 self._abort_for("it answers HTTP/1.1, and HTTP/2 was expected", is_http_11=True)
                 return
-        if len(data) <= SLICE_BYTES:
-            self._receive(data)
-            return
+        # What is to be sent because of it goes at the end of this call, not in a turn of its own.
+        self._is_scheduled = True
         for start in range(0, len(data), SLICE_BYTES):
             self._receive(data[start : start + SLICE_BYTES])
             if self._has_closed():
                 return
+        self._flush()
 
     def eof_received(self) -> None:
         """Close: half a connection is of no use."""
@@ -247,8 +247,6 @@ class Http2Connection(asyncio.Protocol, Connection):
         assert transport is not None
         if transport.get_write_buffer_size() > BURST_BYTES * 2 + REPLY_BYTES_MAX:
             self._abort_for("it sends, but does not read")
-            return
-        self._schedule()
 
     def _on_data(self, event: DataReceived) -> None:
         size = event.flow_controlled_length or 0
