@@ -7,11 +7,19 @@ import pytest
 import pytest_asyncio
 from pytest_postgresql.executors import NoopExecutor
 
-from acceptance.world import MODES, World, running_world
+from acceptance.world import MODES, REPLAYING, REPLAYING_STEPS, World, running_world
 from support import engines, postgres
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session", params=list(MODES))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses the world in every mode; what is marked, where handlers begin again."""
+    if "_shared_world" in metafunc.fixturenames:
+        marked = metafunc.definition.get_closest_marker("replaying")
+        modes = MODES if marked is None else REPLAYING_STEPS if marked.kwargs else REPLAYING
+        metafunc.parametrize("_shared_world", modes, indirect=True, scope="session")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def _shared_world(
     request: pytest.FixtureRequest,
     postgres_server: postgres.Server,

@@ -1,16 +1,15 @@
 """The services of the acceptance tests, and what their code really did.
 
 Whatever a test must hold back or let through goes through awakeables, signals and promises, so
-that it works in every mode and on every engine. `effects` counts what was executed, by names that
-each test makes up; it belongs to the process, as a side effect outside of howdah would.
+that it works in every mode and on every engine.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from acceptance.effects import effects
 from howdah import (
     Cancelled,
     Context,
@@ -32,7 +31,6 @@ from howdah import (
 
 T = TypeVar("T")
 
-effects: Counter[str] = Counter()
 FAST = InvocationRetryPolicy(initial_interval=timedelta(milliseconds=1))
 ONCE = InvocationRetryPolicy(
     initial_interval=timedelta(milliseconds=1), max_attempts=1, on_max_attempts="kill"

@@ -13,7 +13,7 @@ async def test_a_kill_of_the_root_frees_the_deepest_key(world: World, key: str) 
     deepest = "select exists (select from howdah.locks where service = 'Tree' and key = $1)"
     await until(world.db, deepest, f"{key}-1")
 
-    assert await world.engine.operate("kill", id_) == "done"
+    await world.kill(id_)
 
     with pytest.raises(Failed, match="409 killed"):
         await world.attach(id_)

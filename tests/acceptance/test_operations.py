@@ -2,7 +2,6 @@
 
 import pytest
 
-from acceptance.services import effects
 from acceptance.world import Failed, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -25,12 +24,12 @@ async def test_a_completed_journal_says_what_happened_and_in_which_order(world: 
 async def test_what_failed_too_often_pauses_and_is_resumed_after_a_repair(
     world: World, key: str
 ) -> None:
-    effects["repaired"] = 0
+    await world.forbid("repaired")
     id_ = await world.send(f"Failing/{key}/until_repaired")
     await world.until_status(id_, "paused")
 
-    effects["repaired"] = 1
-    assert await world.engine.operate("resume", id_) == "done"
+    await world.allow("repaired")
+    await world.resume(id_)
 
     assert await world.attach(id_) == "repaired"
     assert await world.status(id_) == "completed"
@@ -44,10 +43,9 @@ async def test_a_failed_invocation_is_started_again_with_or_without_its_steps(
     with pytest.raises(Failed, match="no"):
         await world.attach(id_)
 
-    effects[f"{key} may succeed"] = 1
-    said, new_id = await world.engine.restart_as_new(id_, from_entry)
+    await world.allow(f"{key} may succeed")
+    new_id = await world.restart_as_new(id_, from_entry)
 
-    assert said == "done"
-    assert new_id not in (None, id_)
-    assert await world.attach(str(new_id)) == drawn
+    assert new_id != id_
+    assert await world.attach(new_id) == drawn
     assert await world.status(id_) == "completed"

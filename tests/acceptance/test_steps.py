@@ -4,19 +4,18 @@ import asyncio
 
 import pytest
 
-from acceptance.services import effects
 from acceptance.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest.mark.parametrize("_shared_world", ["replaying"], indirect=True)
+@pytest.mark.replaying(after="step")
 async def test_at_most_one_step_is_executed_by_an_attempt(world: World) -> None:
     id_ = await world.send("Steps/three_local")
 
     # The attempt that returned executed none of them.
     assert await world.attach(id_) == 0
-    assert effects[str(id_)] == 3
+    assert await world.executed(str(id_)) == 3
     attempts = await world.db.fetchval("select attempts from howdah.invocations where id = $1", id_)
     assert attempts == 4
 
@@ -25,7 +24,7 @@ async def test_a_step_that_is_recorded_is_not_executed_again(world: World) -> No
     id_ = await world.send("Steps/three_local")
     await world.attach(id_)
 
-    assert effects[str(id_)] == 3
+    assert await world.executed(str(id_)) == 3
 
 
 async def test_a_step_without_a_limit_is_retried_until_it_succeeds(world: World) -> None:

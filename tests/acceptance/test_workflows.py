@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from acceptance.services import effects
 from acceptance.world import Failed, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -107,4 +106,4 @@ async def test_a_run_executes_its_code_before_the_promise_once_for_each_attempt(
     await world.attach(id_)
 
     attempts = await world.db.fetchval("select attempts from howdah.invocations where id = $1", id_)
-    assert effects[f"{key} run"] == attempts
+    assert await world.executed(f"{key} run") == attempts
