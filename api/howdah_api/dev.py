@@ -84,9 +84,8 @@ async def serve_reloading(
             try:
                 options = read_options()
             except HowdahError as error:
-                tell(
-                    f"{what} changed, but cannot be used: {error.message} Serving goes on as before."
-                )
+                said = f"{error.message} {error.hint or ''}".strip()
+                tell(f"{what} changed, but cannot be used: {said} Serving goes on as before.")
                 continue
             tell(f"{what} changed, reloading")
             await _stop(child)

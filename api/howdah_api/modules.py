@@ -16,6 +16,7 @@ from types import ModuleType
 
 from howdah import Service, VirtualObject, Workflow
 from howdah.errors import DuplicateName, HowdahError, UsageError
+from howdah.options import did_you_mean
 from howdah.service import Bundle
 
 Declared = Service | VirtualObject | Workflow
@@ -153,7 +154,10 @@ def _services_of(module: ModuleType, name: str, attribute: str | None) -> Sequen
             )
         return found
     if not hasattr(module, attribute):
-        raise UsageError(f"{name} has no {attribute!r}.")
+        names = [
+            one for one, item in vars(module).items() if isinstance(item, Declared | Bundle | list)
+        ]
+        raise UsageError(f"{name} has no {attribute!r}.{did_you_mean(attribute, names)}")
     value = getattr(module, attribute)
     items = list(value) if isinstance(value, list | tuple) else [value]
     if not items or not all(isinstance(item, Declared | Bundle) for item in items):

@@ -16,6 +16,7 @@ from support.servers import ON_TEST_SERVER
 
 COMMAND_SECONDS = 60
 BOUND_SECONDS = 30.0
+ENDS = ("succeeded", "failed", "killed")
 
 
 def howdah(
@@ -83,7 +84,14 @@ class Cli:
 
     def wait_for(self, id_: str, *statuses: str) -> str:
         """Wait until an invocation has one of these statuses or outcomes."""
-        found: str = until(lambda: status if (status := self.status(id_)) in statuses else None)
+
+        def look() -> str | None:
+            status = self.status(id_)
+            if status not in statuses and status in ENDS:
+                raise AssertionError(self.out("invocations", "describe", id_))
+            return status if status in statuses else None
+
+        found: str = until(look)
         return found
 
 

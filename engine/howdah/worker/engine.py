@@ -26,7 +26,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from howdah.errors import StoreUnavailable
+from howdah.errors import StoreUnavailable, UsageError
 from howdah.handler import Handler
 from howdah.ids import uuid7
 from howdah.options import Options
@@ -238,14 +238,23 @@ class Engine:
         Raises:
             StoreUnavailable: the database does not answer.
             StoreError: the schema is missing or another.
+            UsageError: a service would lose handlers, or change its kind.
         """
         await self.database.open()
         if self.is_worker and self._services:
             name = self.options.deployment or code_digest(self._services)
             described = msgspec.json.encode(describe(self._services, self.options)).decode()
-            rows = await self.database.fetch(
-                REGISTER_DEPLOYMENT, name, described, self._is_breaking
-            )
+            try:
+                rows = await self.database.fetch(
+                    REGISTER_DEPLOYMENT, name, described, self._is_breaking
+                )
+            except asyncpg.PostgresError as error:
+                if error.sqlstate not in ("WD011", "WD014"):
+                    raise
+                said = str(error)
+                raise UsageError(
+                    f"{said[:1].upper()}{said[1:]}.", hint=getattr(error, "hint", None)
+                ) from error
             self.deployment_no = rows[0][0]
         await self.register()
         await self._reload_registry()
