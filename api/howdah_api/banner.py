@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 
 from howdah import Handler
 from howdah.errors import HowdahError
+from howdah.options import Options
 from howdah.service import code_digest
 from howdah.store import inspection
 from howdah.store.access import redacted
@@ -31,14 +33,14 @@ class Banner:
     Attributes:
         listeners: Where it listens.
         dsn: The database.
-        is_embedded: Whether howdah started it.
+        data_dir: Where the embedded Postgres keeps its data; None for one that was given.
         services: What is served.
         deployment: The name of this version, or None for a digest of the handlers.
     """
 
     listeners: Listeners
     dsn: str
-    is_embedded: bool
+    data_dir: Path | None
     services: Sequence[Declared]
     deployment: str | None
 
@@ -47,7 +49,8 @@ class Banner:
         stranded = await self._stranded()
         click.echo("\n".join(self.lines()))
         if stranded:
-            click.echo(click.style("\n".join(["", *_stranded_lines(stranded)]), fg="yellow"))
+            lines = [*_stranded_lines(stranded), f"  {RESUME}{self._where()}"]
+            click.echo(click.style("\n".join(["", *lines]), fg="yellow"))
 
     def lines(self) -> list[str]:
         """The lines to print, each without trailing spaces."""
@@ -61,14 +64,18 @@ class Banner:
             f"howdah {version('howdah')} is ready",
             f"  ingress     {ingress_url or '-'}",
             f"  admin       {admin_url or '-'}",
-            f"  database    {redacted(self.dsn)}{' (embedded)' if self.is_embedded else ''}",
+            f"  database    {redacted(self.dsn)}{' (embedded)' if self.data_dir else ''}",
             f"  deployment  {self._deployment()}",
             f"  handlers    {shown[0]}",
             *(f"              {path}" for path in shown[1:]),
         ]
         public = [handler for handler in handlers if not handler.options.ingress_private]
         if ingress_url is not None and public:
-            lines += ["", "Try next:", *(f"  {line}" for line in _try_next(public[0], ingress_url))]
+            lines += [
+                "",
+                "Try next:",
+                *(f"  {line}" for line in self._try_next(public[0], ingress_url)),
+            ]
         return lines
 
     def _deployment(self) -> str:
@@ -77,6 +84,19 @@ class Banner:
         if self.deployment is not None:
             return self.deployment
         return f"{code_digest(self.services)} (a digest of the handlers; --deployment names it)"
+
+    def _try_next(self, handler: Handler[object, object], ingress_url: str) -> list[str]:
+        return [
+            *_calls_of(handler, ingress_url),
+            f"howdah invocations list --all{self._where()}",
+            f'howdah sql{self._where()} "select id, target, status from howdah.invocations"',
+        ]
+
+    def _where(self) -> str:
+        """The flag with which other commands find the embedded database."""
+        if self.data_dir is None or self.data_dir == Options().data_dir:
+            return ""
+        return f" --data-dir {shlex.quote(str(self.data_dir))}"
 
     async def _stranded(self) -> list[tuple[str, int]]:
         database = Database(self.dsn)
@@ -95,10 +115,10 @@ def _stranded_lines(stranded: Sequence[tuple[str, int]]) -> list[str]:
         f" {deployment}, which no worker serves."
         for deployment, count in stranded
     ]
-    return [*lines, "Start that version again, or move them to the latest one:", f"  {RESUME}"]
+    return [*lines, "Start that version again, or move them to the latest one:"]
 
 
-def _try_next(handler: Handler[object, object], ingress_url: str) -> list[str]:
+def _calls_of(handler: Handler[object, object], ingress_url: str) -> list[str]:
     path = _path_of(handler, key="joe")
     body = f" {shlex.quote(_example_body(handler))}" if handler.takes_input else ""
     data = f" --json {shlex.quote(_example_body(handler))}" if handler.takes_input else " -X POST"
@@ -106,8 +126,6 @@ def _try_next(handler: Handler[object, object], ingress_url: str) -> list[str]:
     return [
         f"howdah invoke{ingress} {path}{body}",
         f"curl{data} {ingress_url}/{path}",
-        "howdah invocations list --all",
-        'howdah sql "select id, target, status from howdah.invocations"',
     ]
 
 

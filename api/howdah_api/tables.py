@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+import shutil
+import sys
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from howdah_api.texts import NOTHING, one_line
 
@@ -23,7 +22,10 @@ _COLOURS = {
     "paused": "yellow",
     "backing_off": "yellow",
 }
+CUT_CHARACTERS_MIN = 12
+"""A column with less room than this is not worth showing beside the others."""
 _GAP = "  "
+_BELOW = "    "
 _JSONB = ("headers", "metadata", "input_schema", "output_schema")
 """Columns of the views that are jsonb without a twin in text."""
 
@@ -34,52 +36,62 @@ class Column:
 
     Attributes:
         name: Its head.
-        is_whole: Never folded on a narrow terminal: ids and single words, to be copied.
         is_number: Aligned at the right.
+        is_cut: Of the last column: where the terminal is too narrow it is cut off, instead of
+            being shown below its row.
     """
 
     name: str
-    is_whole: bool = True
     is_number: bool = False
+    is_cut: bool = False
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under their heads, aligned.
-
-    On a terminal long cells are folded to its width; elsewhere a row is a line.
-    """
+    """Print rows under their heads, aligned: one line each, but for a narrow terminal."""
     cells = [[one_line(value) or NOTHING for value in row] for row in rows]
-    if not Console().is_terminal:
-        for line in aligned(columns, cells):
-            click.echo(line)
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold", highlight=False)
-    for number, column in enumerate(columns):
-        width = max((len(row[number]) for row in cells), default=0)
-        table.add_column(
-            column.name.upper(),
-            no_wrap=column.is_whole,
-            min_width=width if column.is_whole else min(width, 20),
-            overflow="fold",
-            justify="right" if column.is_number else "left",
+    width = None
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+    for line in laid_out(columns, cells, width):
+        click.echo(line)  # colours only where it is a terminal
+
+
+def laid_out(
+    columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int | None
+) -> Iterator[str]:
+    """The lines of a table.
+
+    Args:
+        columns: One for each cell of a row.
+        cells: Rows, without line breaks.
+        width: Of the terminal, or None for as much as is needed.
+    """
+    heads = [column.name.upper() for column in columns]
+    widths = [max(map(len, cells_of)) for cells_of in zip(heads, *cells, strict=True)]
+    room = None if width is None else width - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1)
+    fits = room is None or widths[-1] <= room
+    is_below = not fits and (not columns[-1].is_cut or (room or 0) < CUT_CHARACTERS_MIN)
+    for row in (heads, *cells):
+        *words, last = (
+            cell.rjust(size) if column.is_number else cell.ljust(size)
+            for column, cell, size in zip(columns, row, widths, strict=True)
         )
-    for row in cells:
-        # Text, not str: brackets in a value are not markup.
-        table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
-    Console().print(table)
+        last = last.rstrip()
+        line = [_coloured(word, cell, row is heads) for word, cell in zip(words, row, strict=False)]
+        if not is_below:
+            if room is not None and len(last) > room:
+                last = f"{last[: room - 3]}..."
+            line.append(_coloured(last, row[-1], row is heads))
+        yield _GAP.join(line).rstrip()
+        if is_below and row is not heads and last != NOTHING:
+            yield f"{_BELOW}{last}"
 
 
-def aligned(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table without a terminal's width: each column as wide as its widest cell."""
-    lines = [[column.name.upper() for column in columns], *cells]
-    widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
-    return [
-        _GAP.join(
-            cell.rjust(width) if column.is_number else cell.ljust(width)
-            for column, cell, width in zip(columns, line, widths, strict=True)
-        ).rstrip()
-        for line in lines
-    ]
+def _coloured(word: str, cell: str, is_head: bool) -> str:
+    if is_head:
+        return word.replace(cell, click.style(cell, bold=True))
+    colour = _COLOURS.get(cell)
+    return word if colour is None else word.replace(cell, click.style(cell, fg=colour))
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:

@@ -37,6 +37,8 @@ def lasted(duration: timedelta | None) -> str:
     if duration is None:
         return ""
     seconds = max(duration.total_seconds(), 0.0)
+    if seconds == 0:
+        return "0 ms"
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 0.9995:

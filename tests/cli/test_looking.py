@@ -87,7 +87,7 @@ def test_describe_shows_facts_journal_and_result(cli: Cli) -> None:
     step = next(line for line in lines if line.startswith("1 run ask the bank"))
     assert " ms " in step or " s " in step
     assert any(line.startswith("2 run completed ask the bank") for line in lines)
-    assert f"howdah invocations restart {id_} # again, under a new id" in lines
+    assert f"howdah invocations restart {id_} begins it again, under a new id" in lines
 
 
 def test_describe_shows_what_it_waits_for_and_who_holds_the_key(cli: Cli, tmp_path: Path) -> None:
@@ -179,5 +179,4 @@ def test_deployments_are_listed(cli: Cli) -> None:
     )
     assert row["in_flight"] >= 1
     line = cli.out("deployments", "list").splitlines()[1]
-    assert line.split()[:5] == ["v1", "Cart,", "Payments,", "Signup", "1"]
-    assert " all " in line
+    assert line.split()[-4:] == ["all", "Cart,", "Payments,", "Signup"]

@@ -415,6 +415,30 @@ async def test_resume_may_exchange_the_version(
     await assert_healthy(versions)
 
 
+async def test_what_nobody_serves_may_be_moved_before_its_next_attempt(versions: Database) -> None:
+    assert await versions.fetch("select * from howdah_core.stranded()") == []
+    await versions.execute(
+        "update howdah_core.live set status = 'ready', worker = null, run_at = now() where id = $1",
+        RUNNING,
+    )
+    await versions.execute("update howdah_core.worker set fenced_at = clock_timestamp()")
+
+    stranded = [row[0] for row in await versions.fetch(
+        "select id from howdah_core.stranded_invocations()"
+    )]  # fmt: skip
+    assert {RUNNING, SEAT_3A, SLEEPING} <= set(stranded)
+    assert PAUSED not in stranded  # it waits for an operator
+    counts = await versions.fetch("select * from howdah_core.stranded()")
+    assert [tuple(row) for row in counts] == [("v1", len(stranded))]
+    for id_ in (RUNNING, SEAT_3A):  # ready, and backing off
+        assert await versions.fetchval("select howdah.resume($1, 'latest')", id_) == "accepted"
+        assert (await operate(versions, id_, "resume", "latest"))["result"] == "done"
+        assert (await _version(versions, id_))[0] == "none"
+    assert (await operate(versions, SLEEPING, "resume", "v2"))["result"] == "done"
+    left = await versions.fetchval("select n from howdah_core.stranded()")
+    assert left == len(stranded) - 3
+
+
 async def test_purge_leaves_nothing_of_an_invocation(history: Database) -> None:
     assert (await operate(history, JOE, "purge"))["result"] == "done"
 

@@ -31,26 +31,26 @@ PAYLOAD_CHARACTERS_MAX = 2000
 
 _LIST_COLUMNS = (
     Column("id"),
-    Column("target", is_whole=False),
+    Column("target"),
     Column("status"),
     Column("created"),
     Column("attempts", is_number=True),
-    Column("waits for, or failed with", is_whole=False),
+    Column("waits for, or failed with"),
 )
 _JOURNAL_COLUMNS = (
     Column("#", is_number=True),
     Column("entry"),
-    Column("name", is_whole=False),
+    Column("name"),
     Column("at", is_number=True),
     Column("took", is_number=True),
-    Column("value", is_whole=False),
+    Column("value", is_cut=True),
 )
 _FAILURE_COLUMNS = (
     Column("attempt", is_number=True),
     Column("when"),
     Column("code", is_number=True),
-    Column("step", is_whole=False),
-    Column("message", is_whole=False),
+    Column("step"),
+    Column("message"),
 )
 
 
@@ -212,8 +212,7 @@ def describe(id_: UUID, *, entries: int, is_json: bool, **flags: str | None) -> 
     suggested = _what_next(row)
     if suggested:
         click.echo("\nWhat can be done")
-        for line in suggested:
-            click.echo(f"  {line}")
+        print_facts(suggested)
 
 
 def _facts(row: Any, lock: Any) -> list[tuple[str, str]]:
@@ -233,7 +232,7 @@ def _facts(row: Any, lock: Any) -> list[tuple[str, str]]:
         ("status", one_line(status)),
         ("failure", one_line(row["failure"], PAYLOAD_CHARACTERS_MAX)),
         ("created", f"{moment(created)} ({ago(created, now)}), {_origin(row)}"),
-        ("scheduled", moment(row["scheduled_at"])),
+        ("scheduled", moment(row["scheduled_at"]) if row["scheduled_at"] != created else ""),
         ("started", _since(row["started_at"], created)),
         ("completed", _since(row["completed_at"], created)),
         ("attempts", str(row["attempts"])),
@@ -311,22 +310,24 @@ def _show_mismatch(failure: Any) -> None:
         click.echo(f"  {line}")
 
 
-def _what_next(row: Any) -> list[str]:
-    command = "howdah invocations"
-    id_ = row["id"]
+def _what_next(row: Any) -> list[tuple[str, str]]:
+    """Commands and what they do."""
+
+    def command(verb: str, does: str, flags: str = "") -> tuple[str, str]:
+        return f"howdah invocations {verb} {row['id']}{flags}", does
+
     if row["status"] == "completed":
         return [
-            f"{command} restart {id_}        # again, under a new id",
-            f"{command} purge {id_}          # removes it before its retention ends",
+            command("restart", "begins it again, under a new id"),
+            command("purge", "removes it before its retention ends"),
         ]
+    suggested = []
     if row["status"] == "paused":
-        return [
-            f"{command} resume {id_}         # goes on where it stopped",
-            f"{command} cancel {id_}         # its handler may compensate",
-        ]
-    lines = [f"{command} cancel {id_}         # its handler may compensate"]
-    if row["status"] == "backing_off":
-        lines.insert(0, f"{command} resume {id_}         # tries again now")
-    if row["waiting_for"] and "or to be moved to another" in row["waiting_for"]:
-        lines.insert(0, f"{command} resume {id_} --deployment latest")
-    return lines
+        suggested.append(command("resume", "goes on where it stopped"))
+    elif row["status"] == "backing_off":
+        suggested.append(command("resume", "tries again now"))
+    elif row["waiting_for"] and "or to be moved to another" in row["waiting_for"]:
+        flags = " --deployment latest"
+        suggested.append(command("resume", "goes on with the latest version", flags))
+    suggested.append(command("cancel", "its handler may compensate"))
+    return suggested

@@ -26,7 +26,7 @@ _SERVICE_COLUMNS = (
     Column("handlers", is_number=True),
     Column("workers", is_number=True),
     Column("deployment"),
-    Column("description", is_whole=False),
+    Column("description", is_cut=True),
 )
 _HANDLER_COLUMNS = (
     Column("handler"),
@@ -35,15 +35,15 @@ _HANDLER_COLUMNS = (
     Column("output"),
     Column("access"),
     Column("kept for"),
-    Column("description", is_whole=False),
+    Column("description", is_cut=True),
 )
 _DEPLOYMENT_COLUMNS = (
     Column("name"),
-    Column("services", is_whole=False),
+    Column("since"),
     Column("workers", is_number=True),
     Column("in flight", is_number=True),
-    Column("latest of", is_whole=False),
-    Column("since"),
+    Column("latest of"),
+    Column("services"),
 )
 
 
@@ -189,11 +189,11 @@ def list_deployments(*, is_json: bool, **flags: str | None) -> None:
         [
             (
                 row["name"],
-                ", ".join(row["services"]),
+                ago(row["created_at"], row["now"]),
                 row["workers"],
                 row["in_flight"],
                 "all" if row["latest_of"] == row["services"] else ", ".join(row["latest_of"]),
-                ago(row["created_at"], row["now"]),
+                ", ".join(row["services"]),
             )
             for row in rows
         ],

@@ -48,6 +48,7 @@ _BREAKING_TEXT = (
 @click.option("--migrate", "migrates", is_flag=True, help="Bring the schema up to date first.")
 @click.option("--insecure", is_flag=True, help=_INSECURE_TEXT)
 @click.option("--progress", "shows_progress", is_flag=True, help="A line for each invocation.")
+@click.option("--embedded", "is_embedded", is_flag=True, hidden=True)
 @one_line_errors
 def serve(
     modules: tuple[str, ...],
@@ -56,6 +57,7 @@ def serve(
     migrates: bool,
     insecure: bool,
     shows_progress: bool,
+    is_embedded: bool,
     **flags: str | None,
 ) -> None:
     """Serve the handlers of modules or .py files.
@@ -88,6 +90,7 @@ def serve(
                 is_breaking=is_breaking,
                 migrates=migrates,
                 shows_progress=shows_progress,
+                is_embedded=is_embedded or options.database_url is None,
             )
         )
     )
@@ -102,6 +105,7 @@ async def _serve(
     is_breaking: bool,
     migrates: bool,
     shows_progress: bool,
+    is_embedded: bool,
 ) -> int:
     from howdah_api import databases
     from howdah_api.banner import Banner
@@ -111,7 +115,6 @@ async def _serve(
 
     stopping = Stopping()
     stopping.watch_signals()
-    is_embedded = options.database_url is None
     async with databases.database_of(options, tell) as dsn:
         await databases.prepare(
             dsn,
@@ -122,7 +125,7 @@ async def _serve(
         greeting = Banner(
             listeners=listeners,
             dsn=dsn,
-            is_embedded=is_embedded,
+            data_dir=options.data_dir if is_embedded else None,
             services=services,
             deployment=options.deployment,
         )
@@ -240,6 +243,8 @@ def dev(modules: tuple[str, ...], *, insecure: bool, quiet: bool, **flags: str |
         child_flags.append("--insecure")
     if not quiet:
         child_flags.append("--progress")
+    if options.database_url is None:
+        child_flags.append("--embedded")  # the child is given the URL of the server that runs here
 
     async def serve_until_asked() -> None:
         stopping = Stopping()

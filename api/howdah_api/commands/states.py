@@ -33,7 +33,7 @@ POLL_SECONDS_MIN = 0.02
 POLL_SECONDS_MAX = 0.5
 TELL_EVERY_SECONDS = 3.0
 
-_COLUMNS = (Column("name"), Column("bytes", is_number=True), Column("value", is_whole=False))
+_COLUMNS = (Column("name"), Column("bytes", is_number=True), Column("value", is_cut=True))
 
 
 @click.group(cls=Group)
