@@ -24,6 +24,7 @@ from howdah import (
     WorkflowContext,
     WorkflowSharedContext,
 )
+from howdah.errors import StoreUnavailable
 from howdah.ids import awakeable_id
 from howdah.machine.entries import AWAKEABLE_FIRST, Kind, signal_cid
 from howdah.service import AnyService
@@ -393,3 +394,22 @@ async def test_a_locked_target_does_not_keep_the_process_busy(
         await bounded(delivered)
         assert await value(engine, sent.id) == ["hello"]
     await assert_healthy(db)
+
+
+async def test_requests_that_are_being_stored_when_their_process_stops_are_answered(
+    dsn: str, db: Database, program: Program
+) -> None:
+    async with (
+        running_engine(dsn, [program.service]) as engine,
+        held(dsn, db, "insert on howdah_core.invocation") as hold,
+    ):
+        stored = asyncio.ensure_future(send(engine, "Service/words", 0))
+        await hold.reached()
+        waits = asyncio.ensure_future(send(engine, "Service/words", 0))
+        delivered = asyncio.ensure_future(engine.deliver(word(UUID(int=7), "hello")))
+        await until_true(lambda: engine.lane.lag_seconds)
+        await engine.stop()
+
+        for request in (stored, waits, delivered):
+            with pytest.raises(StoreUnavailable):
+                await bounded(request)

@@ -176,8 +176,11 @@ class Lane:
         try:
             self._append = await connection.prepare(APPEND_BATCH)
             self._commit = await connection.prepare(COMMIT_BATCH)
-        except DRIVER_ERRORS as error:
-            raise StoreUnavailable(doing="preparing the commit lane") from error
+        except BaseException as error:
+            connection.terminate()
+            if isinstance(error, DRIVER_ERRORS):
+                raise StoreUnavailable(doing="preparing the commit lane") from error
+            raise
         self._connection = connection
 
     def disconnect(self) -> None:
@@ -188,16 +191,31 @@ class Lane:
 
     async def run(self) -> None:
         """Commit batches until cancelled."""
-        while True:
-            await self._wanted.wait()
-            self._idle.clear()
-            self._is_stalled = True
-            try:
-                await self._commit_all(*self._take())
+        accepts: list[NewInvocation] = []
+        deliveries: list[Delivery] = []
+        try:
+            while True:
+                await self._wanted.wait()
+                self._idle.clear()
+                self._is_stalled = True
+                units, accepts, deliveries = self._take()
+                await self._commit_all(units, accepts, deliveries)
                 if self._is_stalled:
                     await asyncio.sleep(STALL_SECONDS)
-            finally:
                 self._idle.set()
+        finally:
+            self._idle.set()
+            self._leave(accepts, deliveries)
+
+    def _leave(self, accepts: list[NewInvocation], deliveries: list[Delivery]) -> None:
+        """The lane ends: what it was writing is not known, what waits is not written."""
+        waiting = [delivery.accepted for delivery in (*deliveries, *self._deliveries)]
+        waiting += [new.accepted for new in (*accepts, *self._accepts) if new.accepted is not None]
+        for accepted in waiting:
+            if not accepted.done():
+                accepted.set_exception(
+                    StoreUnavailable(doing="committing: this process is stopping")
+                )
 
     def _take(self) -> tuple[list[Unit], list[NewInvocation], list[Delivery]]:
         accepts, self._accepts = self._accepts[:UNITS_MAX], self._accepts[UNITS_MAX:]
