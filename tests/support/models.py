@@ -18,7 +18,7 @@ import msgspec
 from howdah import Cancelled, DurableFuture, TerminalError
 from howdah.machine.entries import CANCEL, NOTIFICATION, Entry, Kind, signal_cid
 from howdah.machine.machine import Machine, WaitKey
-from support.random_programs import Operation, execute
+from support.random_programs import LEAVES, Operation, execute
 
 
 @dataclass
@@ -86,7 +86,7 @@ class ModelAttempt:
             "step": (Kind.RUN, str(number), None),
             "failing step": (Kind.RUN, str(number), None),
             "sleep": (Kind.SLEEP, None, None),
-            "call": (Kind.CALL, f"Leaf/{number}/answer", b""),
+            "call": (Kind.CALL, f"Leaf/{number % LEAVES}/answer", b"%d" % number),
             "promise p": (Kind.GET_PROMISE, "promise p", None),
             "promise q": (Kind.GET_PROMISE, "promise q", None),
             "peek p": (Kind.PEEK_PROMISE, "promise p", None),

@@ -31,6 +31,8 @@ KINDS = [
     "step", "step", "failing step", "sleep", "sleep", "call", "call", "awakeable", "awakeable",
     "signal a", "signal a", "signal b", "promise p", "promise q", "peek p",
 ]  # fmt: skip
+LEAVES = 3
+"""Keys that the calls of all programs share."""
 WAYS = ["one", "first", "all", "some", "each"]
 
 
