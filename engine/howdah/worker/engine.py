@@ -251,7 +251,7 @@ class Engine:
             except asyncpg.PostgresError as error:
                 if error.sqlstate not in ("WD011", "WD014"):
                     raise
-                said = str(error)
+                said = str(error.args[0])  # str(error) has the hint in it
                 raise UsageError(
                     f"{said[:1].upper()}{said[1:]}.", hint=getattr(error, "hint", None)
                 ) from error
