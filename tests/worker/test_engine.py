@@ -19,7 +19,16 @@ from howdah import (
     select,
     wait_completed,
 )
-from support.engines import assert_healthy, call, result, running_engine, send, submission, until
+from support.engines import (
+    assert_healthy,
+    call,
+    result,
+    running_engine,
+    send,
+    submission,
+    until,
+    until_true,
+)
 
 Database: TypeAlias = "asyncpg.Connection[Any]"
 ALWAYS_SUSPEND: dict[str, Any] = {"inactivity_timeout": timedelta(0)}
@@ -260,11 +269,18 @@ async def test_a_failing_attempt_is_retried_without_repeating_its_steps(
     )
 
 
-async def test_retries_that_are_used_up_pause_the_invocation(dsn: str, db: Database) -> None:
+async def test_retries_that_are_used_up_pause_the_invocation_and_somebody_is_told(
+    dsn: str, db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     program = Program()
     async with running_engine(dsn, program.services) as engine:
-        await send(engine, "Steps/always_fails")
+        accepted = await send(engine, "Steps/always_fails")
         await until(db, "select status = 'paused' from howdah.invocations")
+        await until_true(lambda: not engine.residents)
+
+    [error] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert error.message == "an invocation is paused: its attempts are used up"
+    assert vars(error)["invocation_id"] == str(accepted.id)
 
     row = await db.fetchrow("select attempts, last_failure, waiting_for from howdah.invocations")
     assert row is not None

@@ -507,6 +507,14 @@ class Attempt(ABC):
             if engine.observer is not None:
                 engine.observer.completed(self.row, self.record.key, final.outcome)
             return
+        if final.status == "paused":
+            logger.error(
+                "an invocation is paused: its attempts are used up",
+                extra={
+                    "invocation_id": str(self.id), "attempt": self.record.attempts,
+                    "service": self.row.service, "handler": self.row.name,
+                },
+            )  # fmt: skip
         self._close(Suspended())
         engine.ended(self)
         engine.claiming.on_given_back(self, final)
