@@ -1,6 +1,7 @@
 """Looking: what there is, and everything about one of them."""
 
 import json
+import re
 from pathlib import Path
 from uuid import uuid4
 
@@ -116,6 +117,18 @@ def test_describe_shows_failed_attempts_and_how_to_go_on(cli: Cli, tmp_path: Pat
     assert said.count("ValueError: the till is stuck") == 2
     assert f"howdah invocations resume {id_}" in said
     cli.out("invocations", "kill", id_)
+
+
+def test_describe_says_how_to_give_it_what_it_waits_for(cli: Cli, tmp_path: Path) -> None:
+    approved = cli.send("Payments/approve")
+    confirmed = cli.send("Payments/confirm", f'"{tmp_path}/id"')
+    for id_ in (approved, confirmed):
+        cli.wait_for(id_, "suspended")
+
+    assert f"howdah signal {approved} approved JSON" in cli.out("invocations", "describe", approved)
+    said = cli.out("invocations", "describe", confirmed)
+    assert re.search(r"^  howdah awakeables resolve sign_1\S+ JSON  ", said, re.M), said
+    cli.out("invocations", "kill", approved, confirmed)
 
 
 def test_describe_as_json_has_journal_waits_and_failures(cli: Cli) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -209,7 +210,7 @@ def describe(id_: UUID, *, entries: int, is_json: bool, **flags: str | None) -> 
         click.echo(f"\n{shows}")
         print_table(_FAILURE_COLUMNS, [_failure(one, row) for one in failures])
         _show_mismatch(failures[0])
-    suggested = _what_next(row)
+    suggested = _what_next(row, waits)
     if suggested:
         click.echo("\nWhat can be done")
         print_facts(suggested)
@@ -310,7 +311,7 @@ def _show_mismatch(failure: Any) -> None:
         click.echo(f"  {line}")
 
 
-def _what_next(row: Any) -> list[tuple[str, str]]:
+def _what_next(row: Any, waits: Sequence[Any]) -> list[tuple[str, str]]:
     """Commands and what they do."""
 
     def command(verb: str, does: str, flags: str = "") -> tuple[str, str]:
@@ -329,5 +330,14 @@ def _what_next(row: Any) -> list[tuple[str, str]]:
     elif row["waiting_for"] and "or to be moved to another" in row["waiting_for"]:
         flags = " --deployment latest"
         suggested.append(command("resume", "goes on with the latest version", flags))
+    for one in waits:
+        if one["is_answered"] or one["name"] is None:
+            continue
+        if one["type"] == "awakeable":
+            resolve = f"howdah awakeables resolve {one['name']} JSON"
+            suggested.append((resolve, "gives it what it waits for"))
+        elif one["type"] == "signal":
+            signal = f"howdah signal {row['id']} {shlex.quote(one['name'])} JSON"
+            suggested.append((signal, "gives it what it waits for"))
     suggested.append(command("cancel", "its handler may compensate"))
     return suggested

@@ -199,7 +199,9 @@ def list_deployments(*, is_json: bool, **flags: str | None) -> None:
         ],
     )
     if stranded:
+        count = sum(stranded.values())
+        waits, them = ("waits", "it") if count == 1 else ("wait", "them")
         click.echo(
-            f"\n{sum(stranded.values()):,} of them wait for a version that no worker serves. Start it,"
-            " or move them:\n  howdah invocations resume --deployment latest"
+            f"\n{count:,} of them {waits} for a version that no worker serves. Start it,"
+            f" or move {them}:\n  howdah invocations resume --deployment latest"
         )
