@@ -32,6 +32,7 @@ from howdah.handler import (
     make_handler,
     names_at,
 )
+from howdah.manifests import write_options
 from howdah.options import Options
 from howdah.retry import InvocationRetryPolicy
 from howdah.serde import DefaultSerde, Serde, serde_for
@@ -643,10 +644,11 @@ def describe(
 ) -> list[dict[str, Any]]:
     """Return services as plain data, the way they are registered in the database.
 
-    Each is `{name, kind, description, metadata, handlers}`, and each handler `{name, kind,
+    Each is `{name, kind, description, metadata, handlers, manifest}`, and each handler `{name, kind,
     description, metadata, input_content_type, input_required, input_schema, output_content_type,
     output_schema, is_public, idempotency_retention_seconds, journal_retention_seconds,
-    workflow_retention_seconds}`. A handler without input has no input_content_type, and only the
+    workflow_retention_seconds}`; the manifest has the options that the program gives, as
+    `howdah.manifests` writes them. A handler without input has no input_content_type, and only the
     main handler of a workflow has a workflow_retention. Objects and workflows have one more
     handler, `~set_state`, which the engine answers itself: it replaces the state of a key, in its
     turn.
@@ -669,13 +671,20 @@ def describe(
         service.check_complete()
         handlers = [_described(handler, options) for handler in service.handlers.values()]
         if service.kind != "service":
-            handlers.append(_set_state(options))
+            handlers.append(describe_set_state(options))
         described[service.name] = {
             "name": service.name,
             "kind": service.kind,
             "description": service.description,
             "metadata": service.metadata or None,
             "handlers": handlers,
+            "manifest": {
+                **write_options(service.options),
+                "handlers": [
+                    {"name": handler.name, **write_options(handler.options)}
+                    for handler in service.handlers.values()
+                ],
+            },
         }
     return list(described.values())
 
@@ -700,7 +709,8 @@ def _described(handler: Handler[Any, Any], options: Options) -> dict[str, Any]:
     }
 
 
-def _set_state(options: Options) -> dict[str, Any]:
+def describe_set_state(options: Options) -> dict[str, Any]:
+    """The hidden handler that objects and workflows have, as in `describe`."""
     return {
         "name": SET_STATE,
         "kind": "exclusive",

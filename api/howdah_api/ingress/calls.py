@@ -77,7 +77,9 @@ class Calls:
             Problem: the request is refused; nothing was stored.
             StoreUnavailable: the database cannot be reached.
         """
-        service = self._registry.service(segments[0]) or await self.find_service(segments[0])
+        service = self._registry.service(segments[0])
+        if service is None or not service.handlers:
+            service = await self.find_service(segments[0])
         target = parse_target(segments[1:], is_keyed=service.kind != "service", is_send=is_send)
         if method not in METHODS:
             raise method_not_allowed(*METHODS)
@@ -111,9 +113,7 @@ class Calls:
             asyncio.ensure_future(accepted.outcome).cancel()
             raise already_invoked(str(accepted.id))
         outcome = await self._waits.outcome(accepted.id, accepted.outcome, intake)
-        return outcome_reply(
-            outcome, content_type=handler.output_content_type, is_stored=not accepted.is_new
-        )
+        return outcome_reply(outcome, handler, is_stored=not accepted.is_new)
 
     async def find_service(self, name: str) -> ServiceRow:
         """The service of that name, after asking the database when it is not known yet.
@@ -122,10 +122,10 @@ class Calls:
             Problem: 404.
         """
         service = self._registry.service(name)
-        if service is None:
+        if service is None or not service.handlers:
             await self._registry.refresh()
             service = self._registry.service(name)
-        if service is None:
+        if service is None or not service.handlers:
             raise unknown_service(name)
         return service
 
@@ -185,12 +185,12 @@ def send_reply(invocation_id: str, is_new: bool, execution_time: datetime | None
     return json_reply(202, body, headers=[(b"x-restate-id", invocation_id.encode())])
 
 
-def outcome_reply(outcome: Outcome, *, content_type: str | None, is_stored: bool) -> Reply:
+def outcome_reply(outcome: Outcome, handler: HandlerRow | None, *, is_stored: bool) -> Reply:
     """The answer of a completed invocation: its output as it is, or its failure as JSON.
 
     Args:
         outcome: How the invocation ended.
-        content_type: What the handler's output is; sent only when there is output.
+        handler: Says the content type of its output; None when it is not known any more.
         is_stored: True when the answer comes from a stored completion (a repeated idempotency
             key, attach, output): then `idempotency-expires` says until when it is kept.
     """
@@ -199,7 +199,9 @@ def outcome_reply(outcome: Outcome, *, content_type: str | None, is_stored: bool
         expires = outcome.expires_at.astimezone(UTC).isoformat(timespec="milliseconds")
         headers.append((b"idempotency-expires", expires.encode()))
     if outcome.outcome == "succeeded":
-        if outcome.value and content_type:
+        content_type = handler.output_content_type if handler is not None else None
+        is_labelled = outcome.value or (handler is not None and handler.labels_empty_output)
+        if content_type and is_labelled:
             headers.append((b"content-type", content_type.encode("latin-1")))
         return Reply(200, headers, outcome.value)
     code = outcome.code or 500

@@ -114,7 +114,9 @@ class Results:
     def _health(self) -> Reply:
         if not self._engine.is_ready:
             raise unavailable("the database cannot be reached, or this process is stopping")
-        return json_reply(200, {"services": sorted(self._engine.registry.services)})
+        services = self._engine.registry.services.values()
+        names = sorted(service.name for service in services if service.handlers)
+        return json_reply(200, {"services": names})
 
     async def _by_path(self, named: Sequence[str], verb: str, intake: Intake) -> Reply:
         if len(named) == 1:
@@ -214,8 +216,7 @@ class Results:
             raise _unknown(verb, id_text) from error
         handlers = self._engine.registry.handlers
         handler = None if outcome.handler_no is None else handlers.get(outcome.handler_no)
-        content_type = handler.output_content_type if handler is not None else None
-        return outcome_reply(outcome, content_type=content_type, is_stored=True)
+        return outcome_reply(outcome, handler, is_stored=True)
 
 
 def _require(method: str, allowed: str) -> None:

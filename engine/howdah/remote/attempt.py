@@ -564,10 +564,8 @@ class RemoteAttempt(Attempt):
             if seconds >= self.inactivity_seconds:
                 self.yield_soon()
             return
-        abort = self.handler.options.abort_timeout
-        limit = self.engine.options.abort_timeout if abort is None else abort
-        if seconds >= limit.total_seconds():
-            self._refuse("RT0001", f"'abort timeout' ({limit.total_seconds():g}s) fired.")
+        if seconds >= self.abort_seconds:
+            self._refuse("RT0001", f"'abort timeout' ({self.abort_seconds:g}s) fired.")
 
 
 def _collect(future: Any, completions: set[int], signals: set[int], names: set[str]) -> None:

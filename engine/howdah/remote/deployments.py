@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from howdah.handler import HandlerOptions
+from howdah.manifests import read_options
 from howdah.remote.attempt import RemoteAttempt
 from howdah.remote.exchange import Endpoint
 from howdah.retry import InvocationRetryPolicy, RetryPolicy
@@ -112,25 +112,6 @@ class RemoteDeployments:
 
 
 def _handler(service: dict[str, Any], handler: dict[str, Any]) -> RemoteHandler:
-    def given(name: str) -> Any:
-        value = handler.get(name)
-        return service.get(name) if value is None else value
-
-    def duration(name: str) -> timedelta | None:
-        value = given(name)
-        return None if value is None else timedelta(milliseconds=value)
-
-    on_max_attempts = given("retryPolicyOnMaxAttempts")
-    policy = InvocationRetryPolicy(
-        initial_interval=duration("retryPolicyInitialInterval"),
-        exponentiation_factor=given("retryPolicyExponentiationFactor"),
-        max_interval=duration("retryPolicyMaxInterval"),
-        max_attempts=given("retryPolicyMaxAttempts"),
-        on_max_attempts=on_max_attempts.lower() if on_max_attempts else None,
-    )
-    options = HandlerOptions(
-        inactivity_timeout=duration("inactivityTimeout"),
-        abort_timeout=duration("abortTimeout"),
-        enable_lazy_state=given("enableLazyState"),
-    )
+    options = read_options(handler).over(read_options(service))
+    policy = options.invocation_retry_policy or InvocationRetryPolicy()
     return RemoteHandler(options, policy.resolve())

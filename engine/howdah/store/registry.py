@@ -18,7 +18,7 @@ REFRESH_SECONDS_MIN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class HandlerRow:
-    """A handler as the database knows it. Fields as in `howdah_core.handler`."""
+    """A handler as the database knows it. Fields as in `howdah_core.load_registry`."""
 
     no: int
     service_no: int
@@ -29,10 +29,13 @@ class HandlerRow:
     input_content_type: str | None
     input_required: bool
     output_content_type: str | None
+    labels_empty_output: bool
     is_public: bool
     idempotency_retention: timedelta
     journal_retention: timedelta
     workflow_retention: timedelta
+    inactivity_timeout: timedelta | None = None
+    abort_timeout: timedelta | None = None
 
     @property
     def is_exclusive(self) -> bool:
@@ -107,8 +110,11 @@ def _handler(row: Any) -> HandlerRow:
         input_content_type=row["input_content_type"],
         input_required=row["input_required"],
         output_content_type=row["output_content_type"],
+        labels_empty_output=row["labels_empty_output"],
         is_public=row["is_public"],
         idempotency_retention=row["idempotency_retention"],
         journal_retention=row["journal_retention"],
         workflow_retention=row["workflow_retention"],
+        inactivity_timeout=row["inactivity_timeout"],
+        abort_timeout=row["abort_timeout"],
     )

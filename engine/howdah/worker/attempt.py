@@ -80,6 +80,7 @@ class Attempt(ABC):
         "_fresh_sleeps",
         "_is_over",
         "_timers",
+        "abort_seconds",
         "engine",
         "epoch",
         "handler",
@@ -117,9 +118,12 @@ class Attempt(ABC):
                 name: record.state[name] for name in preloads or () if name in record.state
             }
         self.last_tick = engine.tick
-        inactivity = handler.options.inactivity_timeout
-        self.inactivity_seconds = (
-            engine.options.inactivity_timeout if inactivity is None else inactivity
+        options = handler.options
+        self.inactivity_seconds = _first_given(
+            row.inactivity_timeout, options.inactivity_timeout, engine.options.inactivity_timeout
+        ).total_seconds()
+        self.abort_seconds = _first_given(
+            row.abort_timeout, options.abort_timeout, engine.options.abort_timeout
         ).total_seconds()
         self.sleeps = record.sleeps
         self.unit: Unit | None = None
@@ -518,6 +522,10 @@ class Attempt(ABC):
         self._close(Suspended())
         engine.ended(self)
         engine.claiming.on_given_back(self, final)
+
+
+def _first_given(*durations: timedelta | None) -> timedelta:
+    return next(duration for duration in durations if duration is not None)
 
 
 def _completion(outcome: Outcome) -> tuple[bytes | None, str | None]:

@@ -299,9 +299,7 @@ class LocalAttempt(Attempt):
             return
         if self.is_queued:
             return
-        abort = self.handler.options.abort_timeout
-        limit = self.engine.options.abort_timeout if abort is None else abort
-        if seconds > self.inactivity_seconds + limit.total_seconds():
+        if seconds > self.inactivity_seconds + self.abort_seconds:
             self._fail(
                 RetryableError(
                     f"the handler reached no verb of its context for {seconds:.0f} s; put slow "
