@@ -118,8 +118,8 @@ begin
     select distinct c.callee, 'kill'
       from (select coalesce((select n.ref from howdah_core.journal n
                               where n.id = j.id and n.kind = 106
-                                and n.cid = case j.kind when 5 then j.cid + 1 else j.cid end
-                                and j.detail ? 'idempotency_key' limit 1), j.ref) as callee
+                                and n.cid = howdah_core.id_cid(j.kind, j.cid, j.detail)
+                              limit 1), j.ref) as callee
               from howdah_core.journal j
              where j.id = p_id and j.kind in (5, 6) and j.idx > v_i.copied) c
      where exists (select from howdah_core.invocation i where i.id = c.callee)

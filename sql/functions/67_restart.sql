@@ -112,9 +112,8 @@ begin
               select c.kind + 100, c.cid from howdah_core.journal c
                where c.id = p_id and c.idx <= p_from and c.kind < 100
               union all
-              select 106, c.cid + 1 from howdah_core.journal c
-               where c.id = p_id and c.idx <= p_from and c.kind = 5
-                 and c.detail ? 'idempotency_key'));
+              select 106, howdah_core.id_cid(c.kind, c.cid, c.detail) from howdah_core.journal c
+               where c.id = p_id and c.idx <= p_from and c.kind in (5, 6)));
     get diagnostics v_copied = row_count;
   end if;
   insert into howdah_core.invocation (id, service, handler, key, is_exclusive, created_at,

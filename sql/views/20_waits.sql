@@ -1,6 +1,7 @@
 -- What suspended invocations wait for, one row for each awaited thing: the command whose completion
 -- is missing, or signal. A wait names completion ids; one scan of the invocation's own journal finds
--- their commands. Signals have no command: their ids are negative. A call with an idempotency key has a second id, the next one, for the callee's id.
+-- their commands. Signals have no command: their ids are negative. A
+-- call may have a second id, for the callee's id (id_cid).
 create view howdah.waits as
 select
   l.id as invocation_id,
@@ -10,9 +11,11 @@ select
   case when j.kind = 5 then j.name end as target,
   case when j.detail ? 'idempotency_key' then coalesce((
          select n.ref from howdah_core.journal n
-          where n.id = j.id and n.idx > j.idx and n.kind = 106 and n.cid = j.cid + 1
+          where n.id = j.id and n.idx > j.idx and n.kind = 106
+            and n.cid = howdah_core.id_cid(j.kind, j.cid, j.detail)
           order by n.idx limit 1), j.ref)
-       when j.kind in (18, 19) then j.name::uuid
+       when j.kind in (18, 19) then coalesce(j.ref,
+         case when j.name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then j.name::uuid end)
        else j.ref end as callee_id,
   case when j.kind = 4
     then j.at + make_interval(secs => (j.detail->>'delay_ms')::float8 / 1000) end as due_at,
@@ -23,7 +26,7 @@ select
 from howdah_core.live l
 join howdah_core.journal j on j.id = l.id and j.kind < 100
 cross join lateral (
-  values (j.cid), (case when j.kind = 5 and j.detail ? 'idempotency_key' then j.cid + 1 end)
+  values (j.cid), (case when j.kind in (5, 6) then howdah_core.id_cid(j.kind, j.cid, j.detail) end)
 ) w (completion_id)
 where l.status = 'suspended'
   and w.completion_id = any (l.wait_ids)

@@ -2,7 +2,7 @@
 --
 -- A command and its completion share a completion id. The one is looked for from the other along
 -- the journal's order, so that a lookup ends at the first hit: they are near each other unless much
--- happened in between. A call with an idempotency key has a second id, the next one.
+-- happened in between. A call may have a second id, for its callee's id (id_cid).
 create view howdah.journal as
 select
   i.id as invocation_id,
@@ -43,7 +43,8 @@ select
     when j.kind in (105, 106) then (
       select c.name from howdah_core.journal c
        where c.id = j.id and c.idx < j.idx and c.kind in (5, 6)
-         and (c.cid = j.cid or (j.kind = 106 and c.kind = 5 and c.cid = j.cid - 1))
+         and case j.kind when 106 then howdah_core.id_cid(c.kind, c.cid, c.detail)
+                         else c.cid end = j.cid
        order by c.idx desc limit 1)
   end,
   howdah.as_text(j.value),
@@ -52,7 +53,7 @@ select
   case when j.kind in (5, 6) and j.detail ? 'idempotency_key' then coalesce((
          select n.ref from howdah_core.journal n
           where n.id = j.id and n.idx > j.idx and n.kind = 106
-            and n.cid = case j.kind when 5 then j.cid + 1 else j.cid end
+            and n.cid = howdah_core.id_cid(j.kind, j.cid, j.detail)
           order by n.idx limit 1), j.ref)
        else j.ref end,
   j.at,
@@ -64,7 +65,8 @@ select
   case when j.kind > 100 then (
     select c.idx from howdah_core.journal c
      where c.id = j.id and c.idx < j.idx and c.kind < 100
-       and (c.cid = j.cid or (j.kind = 106 and c.kind = 5 and c.cid = j.cid - 1))
+       and case j.kind when 106 then howdah_core.id_cid(c.kind, c.cid, c.detail)
+                       else c.cid end = j.cid
      order by c.idx desc limit 1) end,
   case when j.kind < 100 and j.cid is not null then (
     select c.at - j.at from howdah_core.journal c

@@ -16,8 +16,8 @@ select 'a command is completed once', n.id,
  group by n.id, n.kind, n.cid
 having count(*) > 1
 union all
--- Every completion has its command, earlier in the journal. A call with an idempotency key has a
--- second id, the next one, for the callee's id.
+-- Every completion has its command, earlier in the journal. A call or send may have a second id, for the
+-- callee's id.
 select 'a completion has its command', n.id, howdah.entry_type(n.kind) || ' ' || n.cid
   from (select j.id, j.kind, j.cid, j.idx from howdah_core.journal j where j.kind > 100 and j.cid > 0
         union all
@@ -27,8 +27,8 @@ select 'a completion has its command', n.id, howdah.entry_type(n.kind) || ' ' ||
      from (select j.id, j.kind + 100 as kind, j.cid, j.idx
              from howdah_core.journal j where j.kind < 100 and j.cid is not null
            union all
-           select j.id, 106, j.cid + 1, j.idx
-             from howdah_core.journal j where j.kind = 5 and j.detail ? 'idempotency_key') c
+           select j.id, 106, howdah_core.id_cid(j.kind, j.cid, j.detail), j.idx
+             from howdah_core.journal j where j.kind in (5, 6)) c
     where c.id = n.id and c.kind = n.kind and c.cid = n.cid and (n.idx is null or c.idx < n.idx))
 union all
 -- A journal with an output has an outcome; one that succeeded or failed has an output, at its end.

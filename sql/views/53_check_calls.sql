@@ -9,7 +9,7 @@ with calls as (
     from howdah_core.journal j
     left join howdah_core.journal n
       on n.id = j.id and n.kind = 106 and j.detail ? 'idempotency_key'
-     and n.cid = case j.kind when 5 then j.cid + 1 else j.cid end
+     and n.cid = howdah_core.id_cid(j.kind, j.cid, j.detail)
    where j.kind in (5, 6)),
 completions as (
   select j.id, j.cid from howdah_core.journal j where j.kind = 105

@@ -21,16 +21,15 @@ came as (
            where j.at < howdah_core.now() - interval '5 s') c
    group by c.id),
 -- What can come: completions of the commands of their journals, but not of steps, which only a
--- running attempt completes. A call with an idempotency key has a second one, the callee's id.
+-- running attempt completes. A call may have a second one, for the callee's id.
 possible as (
   select p.id, array_agg(p.cid) as cids
     from (select s.id, j.cid from suspended s
             join howdah_core.journal j
               on j.id = s.id and j.kind < 100 and j.kind <> 3 and j.cid is not null
           union all
-          select s.id, j.cid + 1 from suspended s
-            join howdah_core.journal j
-              on j.id = s.id and j.kind = 5 and j.detail ? 'idempotency_key') p
+          select s.id, howdah_core.id_cid(j.kind, j.cid, j.detail) from suspended s
+            join howdah_core.journal j on j.id = s.id and j.kind in (5, 6)) p
    group by p.id)
 -- Nobody is deaf: what came has woken it. Mail with a negative id wakes always.
 select 'a wait ends when its answer is there' as invariant, s.id as invocation_id,

@@ -15,7 +15,7 @@ import msgspec
 from howdah.options import Options
 from howdah.service import AnyService
 from howdah.store.units import Outcome
-from howdah.worker.engine import Accepted, Engine, Submission
+from howdah.worker.engine import Accepted, Engine, RemoteExecutor, Submission
 from howdah.worker.local_attempt import LocalAttempt
 
 BOUND_SECONDS = 20.0
@@ -28,6 +28,7 @@ async def running_engine(
     before_call: Callable[[str], None] | None = None,
     *,
     always_replay: bool = False,
+    remote: RemoteExecutor | None = None,
     **options: Any,
 ) -> AsyncIterator[Engine]:
     """A started engine; stopped (not drained) at the end."""
@@ -38,6 +39,7 @@ async def running_engine(
         services=services,
         before_call=before_call,
         always_replay=always_replay,
+        remote=remote,
     )
     await engine.start()
     try:

@@ -86,6 +86,8 @@ class RemoteAttempt(Attempt):
         "_is_half_closed",
         "_output",
         "_sent_ack_only",
+        "_suspension",
+        "_unclocked",
         "_unsent",
         "_version",
     )
@@ -109,6 +111,8 @@ class RemoteAttempt(Attempt):
         )
         self._has_ended = False
         self._output: Command | None = None
+        self._suspension: Any = None
+        self._unclocked: set[int] = set()
         self._unsent: set[int] = set()
         self._sent_ack_only: set[int] = set()
 
@@ -300,7 +304,9 @@ class RemoteAttempt(Attempt):
         elif kind in (Kind.CALL, Kind.SEND):
             self._on_call(command)
         elif kind == Kind.SLEEP:
+            assert command.cid is not None
             self._fresh_sleeps += 1
+            self._unclocked.add(command.cid)
             unit.wants_clock = True
             self._append(command)
         elif kind in _WRITES:
@@ -345,7 +351,7 @@ class RemoteAttempt(Attempt):
             except InvalidId as error:
                 self._refuse("RT0017", str(error))
                 return
-        self._append(command)
+        self._append(command, ask.target)
         self.pending().asks.append(ask)
 
     def _aim(self, ask: Ask, command: Command) -> None:
@@ -467,21 +473,26 @@ class RemoteAttempt(Attempt):
             self._refuse("RT0012", "it suspended without awaiting anything")
             return
         unit = self.pending()
+        fresh = {
+            entry.cid: timedelta(milliseconds=msgspec.json.decode(entry.detail)["delay_ms"])
+            for entry in unit.entries
+            if entry.kind == Kind.SLEEP and entry.cid in completions and entry.detail is not None
+        }
+        if (completions & self._unclocked).difference(fresh):
+            # When it is to be woken is known once these sleeps are on disk.
+            self._suspension = message
+            self.flush()
+            return
         if ids & self._unsent:
             # It is there already, only the endpoint could not be told any more.
             unit.final = End("S", status="ready")
         else:
             known = [self.sleeps[cid] for cid in completions if cid in self.sleeps]
-            fresh = [
-                timedelta(milliseconds=msgspec.json.decode(entry.detail or "{}")["delay_ms"])
-                for entry in unit.entries
-                if entry.kind == Kind.SLEEP and entry.cid in completions
-            ]
             unit.final = End(
                 "S",
                 status="suspended",
                 run_at=min(known, default=None),
-                delay=min(fresh, default=None),
+                delay=min(fresh.values(), default=None),
                 wait_ids=tuple(ids - {-_CANCEL_SIGNAL} or ids),
                 wait_note=", ".join(f"signal {name}" for name in sorted(names)) or None,
             )
@@ -538,6 +549,11 @@ class RemoteAttempt(Attempt):
                 self.last_tick = self.engine.tick
                 exchange.send(b"".join(messages))
         super().on_committed(unit, clock)
+        if self._unclocked:
+            self._unclocked.difference_update(self.sleeps)
+            if self._suspension is not None and not self._is_done():
+                message, self._suspension = self._suspension, None
+                self._on_suspension(message)
 
     def _on_stored(self, unit: Unit, wakes: bool) -> None:
         """Nobody waits here: the endpoint does."""
