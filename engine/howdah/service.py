@@ -678,15 +678,28 @@ def describe(
             "description": service.description,
             "metadata": service.metadata or None,
             "handlers": handlers,
-            "manifest": {
-                **write_options(service.options),
-                "handlers": [
-                    {"name": handler.name, **write_options(handler.options)}
-                    for handler in service.handlers.values()
-                ],
-            },
+            "manifest": _manifest(service),
         }
     return list(described.values())
+
+
+_SERVICE_TYPES = {"service": "SERVICE", "object": "VIRTUAL_OBJECT", "workflow": "WORKFLOW"}
+_HANDLER_TYPES = {"exclusive": "EXCLUSIVE", "shared": "SHARED", "workflow": "WORKFLOW"}
+
+
+def _manifest(service: AnyService) -> dict[str, Any]:
+    handlers = []
+    for handler in service.handlers.values():
+        described = {"name": handler.name, **write_options(handler.options)}
+        if handler.kind in _HANDLER_TYPES:
+            described["ty"] = _HANDLER_TYPES[handler.kind]
+        handlers.append(described)
+    return {
+        "name": service.name,
+        "ty": _SERVICE_TYPES[service.kind],
+        **write_options(service.options),
+        "handlers": handlers,
+    }
 
 
 def _described(handler: Handler[Any, Any], options: Options) -> dict[str, Any]:

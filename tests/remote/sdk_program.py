@@ -1,6 +1,6 @@
 """Services of the official SDK, for tests: everything an endpoint can ask of a runtime.
 
-Run by `support.sdk`. The folder that WITNESS names gets a line for each execution of a step.
+Run by `support.sdk_processes`. The folder that WITNESS names gets a line for each execution of a step.
 """
 
 import asyncio
@@ -246,22 +246,23 @@ async def lazily(ctx: restate.ObjectContext) -> list[Any]:
 @signup.main()
 async def run(ctx: restate.WorkflowContext, email: str) -> str:
     ctx.set("email", email)
-    peeked = await ctx.promise("code").peek()
-    code = await ctx.promise("code").value()
+    promise = ctx.promise("code", type_hint=str)
+    peeked = await promise.peek()
+    code = await promise.value()
     ctx.set("code", code)
-    await ctx.promise("done").resolve("yes")
+    await ctx.promise("done", type_hint=str).resolve("yes")
     return f"{email} {peeked} {code}"
 
 
 @signup.handler()
 async def verify(ctx: restate.WorkflowSharedContext, code: str) -> str:
-    await ctx.promise("code").resolve(code)
-    return str(await ctx.promise("done").value())
+    await ctx.promise("code", type_hint=str).resolve(code)
+    return await ctx.promise("done", type_hint=str).value()
 
 
 @signup.handler()
 async def reject(ctx: restate.WorkflowSharedContext, reason: str) -> None:
-    await ctx.promise("code").reject(reason)
+    await ctx.promise("code", type_hint=str).reject(reason)
 
 
 @signup.handler()

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from howdah.remote.deployments import Deployment, RemoteHandler
-    from howdah.remote.exchange import Exchange
+    from howdah.remote.exchange import Endpoint, Exchange
     from howdah.worker.engine import Engine
 
 BIDIRECTIONAL: Final = "BIDI_STREAM"
@@ -81,6 +81,7 @@ class RemoteAttempt(Attempt):
         "_decoder",
         "_deployment",
         "_drain_timer",
+        "_endpoint",
         "_exchange",
         "_has_ended",
         "_is_half_closed",
@@ -99,9 +100,11 @@ class RemoteAttempt(Attempt):
         row: HandlerRow,
         handler: RemoteHandler,
         deployment: Deployment,
+        endpoint: Endpoint,
     ) -> None:
         super().__init__(engine, record, row, handler)
         self._deployment = deployment
+        self._endpoint = endpoint
         self._version = min(deployment.max_protocol_version, VERSION_MAX)
         self._decoder = Decoder(engine.options.value_bytes_max + ENVELOPE_BYTES)
         self._exchange: Exchange | None = None
@@ -138,7 +141,7 @@ class RemoteAttempt(Attempt):
         for entry in record.journal:
             if entry.kind == Kind.SLEEP and entry.cid is not None:
                 self._go_on_sleeping(entry.cid)
-        self._exchange = self._deployment.endpoint.open(
+        self._exchange = self._endpoint.open(
             f"/invoke/{row.service}/{row.name}",
             headers,
             body,

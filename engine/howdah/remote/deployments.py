@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from howdah.errors import HowdahError, RemoteFailure
 from howdah.handler import HandlerOptions
-from howdah.manifests import read_options
 from howdah.remote.attempt import RemoteAttempt
 from howdah.remote.exchange import Endpoint
+from howdah.remote.manifest import Service
 from howdah.retry import InvocationRetryPolicy, RetryPolicy
+from howdah.worker.attempt import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from howdah.store.registry import HandlerRow
     from howdah.store.units import Record
     from howdah.worker.engine import Engine
 
+logger = logging.getLogger(__name__)
+
 LOAD: Final = "select * from howdah_core.load_remote_deployments()"
+
+_read_services: Final = msgspec.json.Decoder(list[tuple[int, Service]]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +37,36 @@ class RemoteHandler:
     retry_policy: RetryPolicy
 
 
+_UNKNOWN: Final = RemoteHandler(HandlerOptions(), InvocationRetryPolicy().resolve())
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """One remote deployment.
 
     Attributes:
-        no, name: Its number in the database, and the id that people use.
-        endpoint: Where it is.
+        name: The id that people use.
+        endpoint: Where it is; None: it cannot be driven.
+        problem: Why not.
         protocol_type: `BIDI_STREAM` or `REQUEST_RESPONSE`.
-        max_protocol_version: The newest version of the protocol that it speaks.
+        min_protocol_version, max_protocol_version: What it speaks.
         handlers: By service number and handler name.
     """
 
-    no: int
     name: str
-    endpoint: Endpoint
-    protocol_type: str
-    max_protocol_version: int
-    handlers: Mapping[tuple[int, str], RemoteHandler]
+    endpoint: Endpoint | None = None
+    problem: str = ""
+    protocol_type: str = ""
+    min_protocol_version: int = 0
+    max_protocol_version: int = 0
+    handlers: Mapping[tuple[int, str], RemoteHandler] = field(default_factory=dict)
 
 
 class RemoteDeployments:
     """Knows all remote deployments, and makes attempts of their invocations.
 
     Args:
-        connect: Makes the endpoint of a deployment's row.
+        connect: Makes the endpoint of a deployment's row; a `HowdahError` says why it cannot.
     """
 
     def __init__(self, connect: Callable[[Any], Endpoint]) -> None:
@@ -65,53 +75,91 @@ class RemoteDeployments:
         self._seen: dict[int, Any] = {}
 
     async def refresh(self, engine: Engine) -> None:
-        """Read the deployments again; connections to those that did not change are kept."""
-        rows = await engine.database.fetch(LOAD)
+        """Read the deployments again; connections to those that did not change are kept.
+
+        What is under way with the others may end there.
+        """
         found: dict[int, Deployment] = {}
-        for row in rows:
-            facts = tuple(row)
+        seen: dict[int, Any] = {}
+        for row in await engine.database.fetch(LOAD):
             no = row["no"]
-            if self._seen.get(no) != facts:
-                self._seen[no] = facts
-                found[no] = self._read(row)
-            else:
-                found[no] = self._deployments[no]
+            seen[no] = tuple(row)
+            known = self._deployments.get(no)
+            if known is None or self._seen.get(no) != seen[no]:
+                known = self._read(row)
+            found[no] = known
         for no, deployment in self._deployments.items():
-            if found.get(no) is not deployment:
-                deployment.endpoint.close()
-        self._deployments = found
+            if found.get(no) is not deployment and deployment.endpoint is not None:
+                deployment.endpoint.retire()
+        self._deployments, self._seen = found, seen
 
     def _read(self, row: Any) -> Deployment:
-        handlers: dict[tuple[int, str], RemoteHandler] = {}
-        for service_no, manifest in msgspec.json.decode(row["services"]):
-            for handler in manifest.get("handlers", ()):
-                handlers[service_no, handler["name"]] = _handler(manifest, handler)
+        name = row["name"]
+        if row["is_removed"]:
+            return Deployment(name, problem="was removed")
+        try:
+            handlers = {
+                (service_no, handler.name): _handler(service.options_of(handler))
+                for service_no, service in _read_services(row["services"])
+                for handler in service.handlers
+            }
+            endpoint = self._connect(row)
+        except (HowdahError, msgspec.ValidationError) as error:
+            # One that cannot be driven does not keep the others from it.
+            logger.error("a deployment cannot be driven", extra={"deployment": name}, exc_info=True)
+            return Deployment(name, problem=f"cannot be driven by this worker: {error}")
         return Deployment(
-            row["no"], row["name"], self._connect(row), row["protocol_type"],
-            row["max_protocol_version"], handlers,
-        )  # fmt: skip
+            name,
+            endpoint,
+            "",
+            row["protocol_type"],
+            row["min_protocol_version"],
+            row["max_protocol_version"],
+            handlers,
+        )
 
-    def executes(self, deployment_no: int | None, row: HandlerRow) -> bool:
-        """Whether that deployment has this handler."""
-        deployment = self._deployments.get(deployment_no or 0)
-        return deployment is not None and (row.service_no, row.name) in deployment.handlers
-
-    def attempt(self, engine: Engine, record: Record, row: HandlerRow) -> RemoteAttempt:
-        """An attempt of an invocation that its deployment executes."""
-        assert record.deployment is not None
-        deployment = self._deployments[record.deployment]
-        handler = deployment.handlers[row.service_no, row.name]
-        return RemoteAttempt(engine, record, row, handler, deployment)
+    def attempt(self, engine: Engine, record: Record, row: HandlerRow) -> Attempt:
+        """An attempt of an invocation that its deployment has begun, or is to begin."""
+        deployment = self._deployments.get(record.deployment or 0)
+        if deployment is None:
+            # Registered a moment ago, or the row is one that nobody knows.
+            engine.refresh_registry()
+            return _Hopeless(engine, record, row, _UNKNOWN, "its deployment is not known here")
+        handler = deployment.handlers.get((row.service_no, row.name), _UNKNOWN)
+        if deployment.endpoint is None:
+            problem = f"deployment {deployment.name} {deployment.problem}"
+            return _Hopeless(engine, record, row, handler, problem)
+        return RemoteAttempt(engine, record, row, handler, deployment, deployment.endpoint)
 
     def close(self) -> None:
         """Close all connections."""
         for deployment in self._deployments.values():
-            deployment.endpoint.close()
+            if deployment.endpoint is not None:
+                deployment.endpoint.close()
         self._deployments = {}
         self._seen = {}
 
 
-def _handler(service: dict[str, Any], handler: dict[str, Any]) -> RemoteHandler:
-    options = read_options(handler).over(read_options(service))
+class _Hopeless(Attempt):
+    """An attempt for which there is no endpoint: it fails, to be tried again."""
+
+    __slots__ = ("_problem",)
+
+    def __init__(
+        self,
+        engine: Engine,
+        record: Record,
+        row: HandlerRow,
+        handler: RemoteHandler,
+        problem: str,
+    ) -> None:
+        super().__init__(engine, record, row, handler)
+        self._problem = problem
+
+    def _start(self) -> None:
+        self._fail(RemoteFailure(self._problem, remote_code="RT0011"))
+
+
+def _handler(options: HandlerOptions) -> RemoteHandler:
     policy = options.invocation_retry_policy or InvocationRetryPolicy()
     return RemoteHandler(options, policy.resolve())

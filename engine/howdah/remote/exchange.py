@@ -50,5 +50,8 @@ class Endpoint(Protocol):
         """Begin an exchange: POST, with the first bytes of the body; `end`: that is all of it."""
         ...
 
+    def retire(self) -> None:
+        """Begin no more exchanges; those in flight may end."""
+
     def close(self) -> None:
         """Close its connections; exchanges in flight break."""

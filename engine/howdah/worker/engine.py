@@ -30,7 +30,7 @@ from howdah.errors import StoreUnavailable, UsageError
 from howdah.handler import Handler
 from howdah.ids import uuid7
 from howdah.options import Options
-from howdah.service import AnyService, code_digest, describe
+from howdah.service import SET_STATE, AnyService, code_digest, describe
 from howdah.store.database import Database
 from howdah.store.lane import Lane
 from howdah.store.registry import HandlerRow, Registry
@@ -103,12 +103,8 @@ class RemoteExecutor(Protocol):
     async def refresh(self, engine: Engine) -> None:
         """Read the remote deployments again."""
 
-    def executes(self, deployment_no: int | None, row: HandlerRow) -> bool:
-        """Whether that deployment is remote and has this handler."""
-        ...
-
     def attempt(self, engine: Engine, record: Record, row: HandlerRow) -> Attempt:
-        """An attempt of an invocation that such a deployment executes."""
+        """An attempt of an invocation that such a deployment has begun, or is to begin."""
         ...
 
     def close(self) -> None:
@@ -215,6 +211,7 @@ class Engine:
         services: Sequence[AnyService],
         is_breaking: bool = False,
         observer: Observer | None = None,
+        remote: RemoteExecutor | None = None,
     ) -> Engine:
         """An engine for one process; nothing is connected yet.
 
@@ -225,9 +222,15 @@ class Engine:
             is_breaking: A service may lose handlers, and change its kind once nothing of it is
                 under way.
             observer: Told what becomes of invocations here.
+            remote: Executes handlers that run elsewhere; None: nobody does in this process.
         """
         return cls(
-            dsn=dsn, options=options, services=services, is_breaking=is_breaking, observer=observer
+            dsn=dsn,
+            options=options,
+            services=services,
+            is_breaking=is_breaking,
+            observer=observer,
+            remote=remote,
         )
 
     # Start and stop.
@@ -416,11 +419,15 @@ class Engine:
             or not self.is_up
             or len(self.residents) + self._reserved >= self.options.max_resident
             or self.lane.lag_seconds > LAG_SECONDS_MAX
-            or (self.handler_threads.is_short and not self.handlers[row.no].is_async)
+            or (self.handler_threads.is_short and self._takes_thread(row))
         ):
             return False
         self._reserved += 1
         return True
+
+    def _takes_thread(self, row: HandlerRow) -> bool:
+        handler = self.handlers.get(row.no)
+        return handler is not None and not handler.is_async
 
     def release_slots(self, count: int) -> None:
         """Reserved slots that were not used."""
@@ -435,7 +442,8 @@ class Engine:
         row = self.registry.handlers.get(record.handler_no)
         assert row is not None
         attempt: Attempt
-        if self._remote is not None and self._remote.executes(record.deployment, row):
+        is_local = record.deployment in (None, self.deployment_no) or row.name == SET_STATE
+        if self._remote is not None and not is_local:
             attempt = self._remote.attempt(self, record, row)
         else:
             handler = self.handlers.get(record.handler_no)
@@ -508,17 +516,16 @@ class Engine:
             ):
                 continue
             place = (row["deployment"], row["q"])
-            if row["is_remote"]:
-                here = {handler.no for handler in known.handlers.values()}
-            else:
-                service = own[known.name]
-                local = {
-                    known.all_handlers[name].no: handler
-                    for name, handler in (*service.handlers.items(), *patch_handler(service))
-                    if name in known.all_handlers
-                }
-                handlers.update(local)
-                here = {row.no for row in known.handlers.values()}.intersection(local)
+            local = dict(patch_handler(known.name, known.kind))
+            here = {handler.no for handler in known.handlers.values()}
+            if not row["is_remote"]:
+                local.update(own[known.name].handlers)
+                here = {known.handlers[name].no for name in local if name in known.handlers}
+            handlers.update(
+                (known.all_handlers[name].no, handler)
+                for name, handler in local.items()
+                if name in known.all_handlers
+            )
             queues[row["q"]] = place
             pinned[row["deployment"], known.no] = row["q"]
             if row["is_latest"]:

@@ -16,7 +16,7 @@ from howdah.context import ObjectContext
 from howdah.handler import Handler, HandlerOptions
 from howdah.retry import InvocationRetryPolicy
 from howdah.serde import BytesSerde, serde_for
-from howdah.service import SET_STATE, AnyService
+from howdah.service import SET_STATE
 
 
 class StatePatch(msgspec.Struct):
@@ -65,15 +65,15 @@ def state_version(pairs: list[tuple[str, bytes]]) -> str:
     return urlsafe_b64encode(digest.digest()).decode().rstrip("=")
 
 
-def patch_handler(service: AnyService) -> Iterator[tuple[str, Handler[Any, Any]]]:
+def patch_handler(service: str, kind: str) -> Iterator[tuple[str, Handler[Any, Any]]]:
     """The hidden handler of a service with state, by name; nothing for a plain service."""
-    if service.kind == "service":
+    if kind == "service":
         return
     yield (
         SET_STATE,
         Handler(
-            service=service.name,
-            service_kind=service.kind,
+            service=service,
+            service_kind="workflow" if kind == "workflow" else "object",
             name=SET_STATE,
             kind="exclusive",
             fn=_set_state,
