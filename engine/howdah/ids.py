@@ -1,4 +1,4 @@
-"""Ids: invocations are UUIDs of version 7; awakeables name an invocation and a number in it.
+"""Ids: invocations are UUIDs of version 7; awakeables name one and a number in it; deployments dp_1….
 
 The first 48 bits are the milliseconds since 1970, so ids made later sort later and new rows land
 at the end of an index. The time in an id is never used as durable time: the database's clock is.
@@ -101,3 +101,12 @@ def parse_awakeable_id(text: str) -> tuple[UUID, int]:
     if not AWAKEABLE_MIN <= number <= AWAKEABLE_MAX or awakeable_id(invocation_id, number) != text:
         raise InvalidId(text=text)
     return invocation_id, number
+
+
+def new_deployment_id() -> str:
+    """An id for a remote deployment: `dp_1…`, 26 characters, in no order of time."""
+    number, text = int.from_bytes(uuid7().bytes, "little"), ""
+    for _ in range(22):
+        number, digit = divmod(number, 62)
+        text = _BASE62[digit] + text
+    return f"dp_1{text}"
