@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from howdah.config import read_config, read_options
 from howdah.errors import HowdahError, UsageError
 from howdah.options import Options
+from howdah.remote.connecting import Connector
 from howdah.service import Bundle
 from howdah.worker.engine import Engine
 from howdah_api import databases
@@ -84,7 +85,7 @@ async def _serving(bundle: Bundle) -> AsyncIterator[IngressApp]:
         await databases.prepare(
             dsn, _tell, migrates=is_embedded, allow_unsafe=options.allow_unsafe_postgres
         )
-        engine = await start_engine(dsn, options, services, _tell)
+        engine = await start_engine(dsn, options, services, _tell, Connector(options))
         ingress = IngressApp(engine, options)
         try:
             yield ingress
@@ -105,9 +106,11 @@ async def on_free_ports(engine: Engine) -> AsyncIterator[tuple[str, str]]:
     app = IngressApp(engine, engine.options)
     stop = asyncio.Event()
     urls = url_of(ingress), url_of(admin)
+    connector = Connector(engine.options)
+    admin_app = create_admin(engine, connector=connector, ingress_url=urls[0])
     servers = [
         asyncio.ensure_future(serve_http(served, sock, stop=stop, grace_seconds=CLOSE_SECONDS))
-        for served, sock in ((app, ingress), (create_admin(engine, ingress_url=urls[0]), admin))
+        for served, sock in ((app, ingress), (admin_app, admin))
     ]
     try:
         yield urls

@@ -70,7 +70,10 @@ class Banner:
             *(f"              {path}" for path in shown[1:]),
         ]
         public = [handler for handler in handlers if not handler.options.ingress_private]
-        if ingress_url is not None and public:
+        if not self.services and admin_url is not None:
+            register = "howdah deployments register http://127.0.0.1:9080"
+            lines += ["", "Try next:", f"  {register}{_flag('admin', admin_url, 9070)}"]
+        elif ingress_url is not None and public:
             lines += [
                 "",
                 "Try next:",
@@ -122,11 +125,14 @@ def _calls_of(handler: Handler[object, object], ingress_url: str) -> list[str]:
     path = _path_of(handler, key="joe")
     body = f" {shlex.quote(_example_body(handler))}" if handler.takes_input else ""
     data = f" --json {shlex.quote(_example_body(handler))}" if handler.takes_input else " -X POST"
-    ingress = "" if ingress_url.endswith(":8080") else f" --ingress {ingress_url}"
     return [
-        f"howdah invoke{ingress} {path}{body}",
+        f"howdah invoke{_flag('ingress', ingress_url, 8080)} {path}{body}",
         f"curl{data} {ingress_url}/{path}",
     ]
+
+
+def _flag(name: str, url: str, usual_port: int) -> str:
+    return "" if url.endswith(f":{usual_port}") else f" --{name} {url}"
 
 
 def _path_of(handler: Handler[object, object], *, key: str = "{key}") -> str:

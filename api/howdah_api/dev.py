@@ -29,24 +29,28 @@ from howdah_api.serve import Stopping
 
 DEPLOYMENT = "dev"
 GRACE_SECONDS = 10.0
+NEAR = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+"""Where remote deployments may be while somebody writes them: on this machine and around it."""
 DRAIN_MAX = timedelta(seconds=2)
 """Attempts that run at a reload are not waited for much longer: they go on with the new code."""
 
 
 class Changes(watchfiles.PythonFilter):
-    """What is worth a reload: Python files, and the file of options.
+    """What is worth a reload: the program's Python files, and the file of options.
 
     Args:
         config: That file, whether it is there or not.
+        has_program: Whether there is a program here.
     """
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, *, has_program: bool = True) -> None:
         super().__init__()
         self._config = str(config.absolute())
+        self._has_program = has_program
 
     def __call__(self, change: watchfiles.Change, path: str) -> bool:
         """Tell whether a change counts."""
-        return path == self._config or super().__call__(change, path)
+        return path == self._config or (self._has_program and super().__call__(change, path))
 
 
 async def serve_reloading(
@@ -76,7 +80,7 @@ async def serve_reloading(
     try:
         changes = watchfiles.awatch(
             *_watched(targets, options),
-            watch_filter=Changes(config),
+            watch_filter=Changes(config, has_program=bool(targets)),
             stop_event=stopping.asked,
         )
         async for changed in changes:
@@ -99,7 +103,7 @@ def _watched(targets: Sequence[str], options: Options) -> list[Path]:
     folders = set(watched_folders(targets))
     if options.config is not None:
         folders.add(options.config.absolute().parent)
-    return sorted(folders)
+    return sorted(folders) or [Path.cwd()]
 
 
 def _environment(options: Options, dsn: str) -> Mapping[str, str]:
@@ -108,6 +112,7 @@ def _environment(options: Options, dsn: str) -> Mapping[str, str]:
         options,
         deployment=options.deployment or DEPLOYMENT,
         drain_timeout=min(options.drain_timeout, DRAIN_MAX),
+        endpoint_allow=(*options.endpoint_allow, *NEAR),
     )
     environment = environment_of(options, os.environ)
     environment["HOWDAH_DATABASE_URL"] = dsn

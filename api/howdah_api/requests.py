@@ -1,16 +1,19 @@
-"""`howdah invoke`: one request to a running ingress, and its answer."""
+"""What commands ask of a running server: one request, and its answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from howdah.errors import UsageError
+from howdah.errors import StoreError, UsageError
 
 CONNECT_SECONDS = 5.0
+OPERATION_SECONDS = 60.0
+_CANNOT = (404, 409)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,44 @@ def invoke(
             hint="Is `howdah serve` running? Give its address with --ingress.",
         ) from error
     return Answer(response.status_code, response.content, response.headers.get("x-restate-id"))
+
+
+def operate(admin: str, method: str, path: str, body: Any) -> httpx.Response:
+    """Ask the admin port for something; whoever waits on the other side may take its time.
+
+    Args:
+        admin: `http://HOST:PORT`, or `HOST:PORT`.
+        method: Of HTTP.
+        path: With its query.
+        body: Sent as JSON; None: nothing is.
+
+    Raises:
+        UsageError: nothing answers there, or it was asked for wrongly.
+        StoreError: it could not be done.
+    """
+    base = (admin if "://" in admin else f"http://{admin}").rstrip("/")
+    timeout = httpx.Timeout(OPERATION_SECONDS, connect=CONNECT_SECONDS)
+    try:
+        answer = httpx.request(method, f"{base}{path}", json=body, timeout=timeout, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise UsageError(
+            f"Nothing answers at {base}: {error}.",
+            hint="Is `howdah serve` running? Give the address of its admin port with --admin.",
+        ) from error
+    if answer.is_success:
+        return answer
+    message = _said(answer)
+    if answer.is_client_error and answer.status_code not in _CANNOT:
+        raise UsageError(message)
+    raise StoreError(message)
+
+
+def _said(answer: httpx.Response) -> str:
+    try:
+        message = answer.json()["message"]
+    except (ValueError, KeyError, TypeError):
+        message = answer.text or f"status {answer.status_code}"
+    return f"{message}" if message.endswith((".", "!", "?")) else f"{message}."
 
 
 def _content_type(body: str) -> str:

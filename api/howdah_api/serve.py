@@ -17,11 +17,14 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
 from howdah.errors import StoreUnavailable
 from howdah.options import Options
+from howdah.remote.connecting import Connector
+from howdah.remote.deployments import RemoteDeployments
 from howdah.worker.engine import Engine
 from howdah.worker.observer import Observer
 from howdah_api.addresses import url_of
@@ -37,6 +40,7 @@ T = TypeVar("T")
 
 CLOSE_SECONDS = 5.0  # how long open connections may take to end after the engine has drained
 START_ATTEMPTS_MAX = 5
+POSTGRES_PORT = 5432
 
 
 @dataclass(slots=True)
@@ -111,7 +115,7 @@ async def serve_process(
     Args:
         dsn: The database, migrated.
         options: Of this process.
-        services: What its worker executes.
+        services: What its worker executes, beside what is registered of remote deployments.
         listeners: Bound sockets; closed when this returns.
         stopping: Ends it.
         tell: Told about progress while the database is away.
@@ -120,13 +124,14 @@ async def serve_process(
         progress: Told what becomes of invocations here.
 
     Raises:
-        UsageError: the database stayed away.
+        UsageError: the database stayed away, or an option cannot be used.
         StoreError: it refuses what the engine asks.
     """
     asyncio.get_running_loop().set_exception_handler(_log_stray)
     ingress_url = url_of(listeners.ingress) if listeners.ingress else ""
+    connector = Connector(options, own_ports=_own_ports(listeners, dsn))
     engine = await start_engine(
-        dsn, options, services, tell, is_breaking=is_breaking, observer=progress
+        dsn, options, services, tell, connector, is_breaking=is_breaking, observer=progress
     )
     servers: list[asyncio.Task[None]] = []
     ingress_app: IngressApp | None = None
@@ -135,7 +140,7 @@ async def serve_process(
             ingress_app = IngressApp(engine, options)
             servers.append(_serve(ingress_app, listeners.ingress, options, stopping))
         if listeners.admin is not None:
-            admin_app = create_admin(engine, ingress_url=ingress_url)
+            admin_app = create_admin(engine, connector=connector, ingress_url=ingress_url)
             servers.append(_serve(admin_app, listeners.admin, options, stopping))
         if on_ready is not None:
             on_ready()
@@ -161,6 +166,7 @@ async def start_engine(
     options: Options,
     services: Sequence[Declared],
     tell: Tell,
+    connector: Connector,
     *,
     is_breaking: bool = False,
     observer: Observer | None = None,
@@ -174,7 +180,12 @@ async def start_engine(
     for attempt in range(1, START_ATTEMPTS_MAX + 1):
         await await_database(dsn, tell)
         engine = Engine.create(
-            dsn=dsn, options=options, services=services, is_breaking=is_breaking, observer=observer
+            dsn=dsn,
+            options=options,
+            services=services,
+            is_breaking=is_breaking,
+            observer=observer,
+            remote=RemoteDeployments(connector.connect_deployment),
         )
         try:
             await engine.start()
@@ -186,6 +197,13 @@ async def start_engine(
         else:
             return engine
     raise AssertionError("the loop returns or raises")
+
+
+def _own_ports(listeners: Listeners, dsn: str) -> set[int]:
+    """Ports that are no endpoints of deployments: howdah's and the database's."""
+    sockets = [sock for sock in (listeners.ingress, listeners.admin) if sock is not None]
+    ports = {sock.getsockname()[1] for sock in sockets if sock.family != socket.AF_UNIX}
+    return ports | {urlsplit(dsn).port or POSTGRES_PORT}
 
 
 async def _until_asked(stopping: Stopping, servers: Sequence[asyncio.Task[None]]) -> None:

@@ -19,6 +19,7 @@ DOUBLE = {
     "output_description": "value of content-type 'application/json'",
     "input_json_schema": {"type": "integer"},
     "output_json_schema": {"type": "integer"},
+    "retry_policy": {"max_attempts": None},
 }
 
 

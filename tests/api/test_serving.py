@@ -250,7 +250,6 @@ async def started(dsn: str, handler: str) -> None:
         ([str(PROGRAM), "--ingress", "0.0.0.0:0"], {}, "--insecure"),
         ([str(PROGRAM), "--roles", "nobody"], {}, "is not a list of roles"),
         ([str(PROGRAM)], {"HOWDAH_DATABASE_ULR": "x"}, "Did you mean HOWDAH_DATABASE_URL"),
-        ([], {}, "nothing to serve"),
     ],
 )
 def test_what_cannot_be_served_is_one_line_and_exit_code_2(

@@ -12,11 +12,12 @@ from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from howdah.errors import StoreUnavailable
+from howdah.remote.connecting import Connector
 from howdah.worker.engine import Engine
 from howdah_api.admin.batches import Batches
 from howdah_api.admin.deployments import Deployments
@@ -25,6 +26,7 @@ from howdah_api.admin.invocations import Invocations
 from howdah_api.admin.replies import INTAKE, Refusal, error, unavailable
 from howdah_api.admin.services import Services
 from howdah_api.admin.state import State
+from howdah_api.admin.versions import NEWEST, OLDEST, VERSION, without_version
 from howdah_api.ingress.bodies import BodyTooLarge, Intake, end_exchange
 from howdah_api.lifespans import serve_lifespan
 from howdah_api.problems import ClientLeft, Problem
@@ -33,13 +35,15 @@ logger = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 _STALLED: Final = 408
+_TOO_OLD: Final = "Version 1 of this interface is not served; there are /v2, /v3 and /v4"
 
 
-def create_admin(engine: Engine, *, ingress_url: str) -> AdminApp:
+def create_admin(engine: Engine, *, connector: Connector, ingress_url: str) -> AdminApp:
     """The admin application.
 
     Args:
         engine: Carries out what is asked; its process need not execute anything.
+        connector: Reaches the endpoints that are registered.
         ingress_url: Where requests for handlers go, as clients reach it; empty when this process
             does not know.
     """
@@ -48,14 +52,19 @@ def create_admin(engine: Engine, *, ingress_url: str) -> AdminApp:
     batches = Batches(invocations)
     services = Services(engine, ingress_url)
     state = State(engine)
-    deployments = Deployments(engine)
+    deployments = Deployments(engine, connector)
     routes: list[tuple[str, str, Endpoint]] = [
         ("GET", "/health", health.health),
         ("GET", "/version", health.version),
         ("GET", "/deployments", deployments.all),
+        ("POST", "/deployments", deployments.register),
         ("GET", "/deployments/{deployment:path}", deployments.one),
+        ("PATCH", "/deployments/{deployment:path}", deployments.change),
+        ("PUT", "/deployments/{deployment:path}", deployments.put),
+        ("DELETE", "/deployments/{deployment:path}", deployments.remove),
         ("GET", "/services", services.all),
         ("GET", "/services/{service}", services.one),
+        ("PATCH", "/services/{service}", services.change),
         ("GET", "/services/{service}/handlers", services.handlers),
         ("GET", "/services/{service}/handlers/{handler}", services.handler),
         ("GET", "/services/{service}/openapi", services.openapi),
@@ -90,6 +99,7 @@ class AdminApp:
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         intake = Intake(receive)
+        scope = without_version(scope)
         scope[INTAKE] = intake
         scope["app"] = self  # with it, the router raises instead of answering in plain text
         status = 0
@@ -106,6 +116,8 @@ class AdminApp:
             await end_exchange(send, intake, is_stalled=status == _STALLED)
 
         try:
+            if scope.get(VERSION, NEWEST) < OLDEST:
+                raise HTTPException(400, _TOO_OLD)
             await self._router(scope, receive, send_whole)
         except ClientLeft:
             return
@@ -118,6 +130,8 @@ class AdminApp:
 def _answer(failure: Exception, scope: Scope) -> Response:
     if isinstance(failure, Refusal):
         return failure.response()
+    if isinstance(failure, HTTPException) and failure.status_code == 400:
+        return PlainTextResponse(failure.detail, 400)
     if isinstance(failure, HTTPException):
         message = failure.detail
         if failure.status_code == 404:

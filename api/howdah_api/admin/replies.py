@@ -1,6 +1,7 @@
 """What the admin port answers when it refuses, and how it reads what it is sent.
 
-Every error has the body `{"message", "restate_code": null}`; clients of this interface know both.
+Every error has the body `{"message", "restate_code"}`; clients of this interface know both. The code is
+null but for what is wrong with a deployment.
 """
 
 from __future__ import annotations
@@ -30,21 +31,33 @@ class Refusal(Exception):
     """A request that is not carried out, with its status and the sentence for the client."""
 
     def __init__(
-        self, status: int, message: str, *, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.headers = headers
+        self.code = code
 
     def response(self) -> Response:
         """The HTTP response for it."""
-        return error(self.status, self.message, headers=self.headers)
+        return error(self.status, self.message, headers=self.headers, code=self.code)
 
 
-def error(status: int, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
+def error(
+    status: int,
+    message: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    code: str | None = None,
+) -> Response:
     """An error with its body."""
-    return json(status, {"message": message, "restate_code": None}, headers=headers)
+    return json(status, {"message": message, "restate_code": code}, headers=headers)
 
 
 def unavailable(message: str) -> Response:

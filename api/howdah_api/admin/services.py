@@ -1,22 +1,48 @@
-"""What services and handlers there are, as their current deployments describe them."""
+"""What services and handlers there are, as their current deployments describe them.
+
+And what an operator may set of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final
 
+import asyncpg
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from howdah.options import format_duration
-from howdah.store.catalog import Handler, Service, read_services
+from howdah.errors import UsageError
+from howdah.handler import RETENTION_MAX, TIMEOUT_MAX
+from howdah.options import format_duration, parse_duration
+from howdah.store.catalog import Service, read_services
 from howdah.worker.engine import Engine
+from howdah_api.admin.metadata import describe_handler, describe_service
 from howdah_api.admin.openapi import openapi_document
-from howdah_api.admin.replies import Refusal, json
+from howdah_api.admin.replies import Refusal, busy, invalid, json, read_json
 
-SERVICE_TYPES: Final = {"service": "Service", "object": "VirtualObject", "workflow": "Workflow"}
-HANDLER_TYPES: Final = {"exclusive": "Exclusive", "shared": "Shared", "workflow": "Workflow"}
+OVERRIDE: Final = "select howdah_core.override_service($1, $2)"
+_DURATIONS: Final = {
+    "idempotency_retention": "idempotency_retention_seconds",
+    "workflow_completion_retention": "workflow_retention_seconds",
+    "journal_retention": "journal_retention_seconds",
+    "inactivity_timeout": "inactivity_timeout_seconds",
+    "abort_timeout": "abort_timeout_seconds",
+}
+_BODY_BYTES_MAX: Final = 64 * 1024
+_Text = str | msgspec.UnsetType | None
+
+
+class Changes(msgspec.Struct, forbid_unknown_fields=True):
+    """What becomes of a service; null: what its code says."""
+
+    public: bool | msgspec.UnsetType | None = msgspec.UNSET
+    idempotency_retention: _Text = msgspec.UNSET
+    workflow_completion_retention: _Text = msgspec.UNSET
+    journal_retention: _Text = msgspec.UNSET
+    inactivity_timeout: _Text = msgspec.UNSET
+    abort_timeout: _Text = msgspec.UNSET
 
 
 class Services:
@@ -29,23 +55,24 @@ class Services:
     async def all(self, _: Request) -> Response:
         """`{"services": [...]}`, by name."""
         found = await read_services(self._engine.database)
-        return json(200, {"services": [describe_service(service) for service in found]})
+        return json(200, {"services": [self._described(service) for service in found]})
 
     async def one(self, request: Request) -> Response:
         """One service."""
-        return json(200, describe_service(await self._find(request)))
+        return json(200, self._described(await self._find(request)))
 
     async def handlers(self, request: Request) -> Response:
         """`{"handlers": [...]}`, by name."""
         service = await self._find(request)
-        return json(200, {"handlers": [_handler(handler) for handler in service.handlers]})
+        described = [describe_handler(handler, service) for handler in service.handlers]
+        return json(200, {"handlers": described})
 
     async def handler(self, request: Request) -> Response:
         """One handler."""
         service, name = await self._find(request), request.path_params["handler"]
         for handler in service.handlers:
             if handler.name == name:
-                return json(200, _handler(handler))
+                return json(200, describe_handler(handler, service))
         raise Refusal(
             404, f"The requested handler '{name}' on service '{service.name}' does not exist"
         )
@@ -54,68 +81,70 @@ class Services:
         """The OpenAPI document of one service."""
         return json(200, openapi_document(await self._find(request), self._ingress_url))
 
+    async def change(self, request: Request) -> Response:
+        """Set what operators decide: who may call it, how long things are kept, timeouts.
+
+        It goes before what the code says, of its handlers too, until a remote deployment with the
+        service is registered; null takes a setting back.
+        """
+        name = request.path_params["service"]
+        changes = await read_json(request, Changes, bytes_max=_BODY_BYTES_MAX)
+        service = await self._known(name)
+        if service is None:
+            raise _unknown(name)
+        overrides = _overrides(changes, service)
+        if overrides:
+            text = msgspec.json.encode(overrides).decode()
+            try:
+                rows = await self._engine.database.fetch(OVERRIDE, name, text)
+            except asyncpg.LockNotAvailableError as error:
+                raise busy("Another registration is under way. Try again") from error
+            service = await self._known(name) if rows[0][0] else None
+        if service is None:
+            raise _unknown(name)
+        return json(200, self._described(service))
+
+    def _described(self, service: Service) -> dict[str, Any]:
+        return describe_service(service, self._engine.options)
+
     async def _find(self, request: Request) -> Service:
         name = request.path_params["service"]
+        service = await self._known(name)
+        if service is None:
+            raise Refusal(404, f"The requested service '{name}' does not exist")
+        return service
+
+    async def _known(self, name: str) -> Service | None:
         for service in await read_services(self._engine.database):
             if service.name == name:
                 return service
-        raise Refusal(404, f"The requested service '{name}' does not exist")
+        return None
 
 
-def describe_service(service: Service) -> dict[str, Any]:
-    """A service and its handlers as a JSON object.
-
-    A retention stands here when all handlers have the same, else with each handler only.
-    """
-    handlers = service.handlers
-    described: dict[str, Any] = {
-        "name": service.name,
-        "ty": SERVICE_TYPES[service.kind],
-        "handlers": [_handler(handler) for handler in handlers],
-        "documentation": service.description,
-        "metadata": service.metadata,
-        "deployment_id": service.deployment,
-        "revision": service.revision,
-        "public": any(handler.is_public for handler in handlers),
-        "idempotency_retention": _common(handler.idempotency_retention for handler in handlers),
-        "workflow_completion_retention": _common(
-            handler.workflow_retention for handler in handlers if handler.kind == "workflow"
-        ),
-        "journal_retention": _common(handler.journal_retention for handler in handlers),
-    }
-    return {name: value for name, value in described.items() if value is not None}
+def _unknown(name: str) -> Refusal:
+    return Refusal(404, f"not found in the schema registry: service with name '{name}'")
 
 
-def _handler(handler: Handler) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "name": handler.name,
-        "ty": HANDLER_TYPES.get(handler.kind),
-        "documentation": handler.description,
-        "metadata": handler.metadata,
-        "idempotency_retention": format_duration(handler.idempotency_retention),
-        "workflow_completion_retention": _common([handler.workflow_retention]),
-        "journal_retention": format_duration(handler.journal_retention),
-        "public": handler.is_public,
-        "input_description": _input(handler),
-        "output_description": _content(handler.output_content_type),
-        "input_json_schema": handler.input_schema,
-        "output_json_schema": handler.output_schema,
-    }
-    return {name: value for name, value in described.items() if value is not None}
+def _overrides(changes: Changes, service: Service) -> dict[str, Any]:
+    overrides: dict[str, Any] = {}
+    if not isinstance(changes.public, msgspec.UnsetType):
+        overrides["is_public"] = changes.public
+    for field, name in _DURATIONS.items():
+        text = getattr(changes, field)
+        if isinstance(text, msgspec.UnsetType):
+            continue
+        if field == "workflow_completion_retention" and service.kind != "workflow":
+            raise invalid(field, f"service '{service.name}' is not a workflow")
+        overrides[name] = None if text is None else _duration(field, text).total_seconds()
+    return overrides
 
 
-def _common(durations: Iterable[timedelta | None]) -> str | None:
-    different = set(durations)
-    duration = different.pop() if len(different) == 1 else None
-    return None if duration is None else format_duration(duration)
-
-
-def _input(handler: Handler) -> str:
-    content = _content(handler.input_content_type)
-    if handler.input_content_type is None or handler.input_required:
-        return content
-    return f'one of ["none", "{content}"]'
-
-
-def _content(content_type: str | None) -> str:
-    return "none" if content_type is None else f"value of content-type '{content_type}'"
+def _duration(field: str, text: str) -> timedelta:
+    try:
+        duration = parse_duration(text)
+    except UsageError as error:
+        raise invalid(field, error.message) from error
+    longest = TIMEOUT_MAX if field.endswith("timeout") else RETENTION_MAX
+    if duration > longest:
+        raise invalid(field, f"'{text}' is longer than {format_duration(longest)}")
+    return duration

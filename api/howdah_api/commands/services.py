@@ -16,6 +16,7 @@ from howdah_api.commands.program import (
     run,
     with_options,
 )
+from howdah_api.commands.remote import register, remove
 from howdah_api.commands.selecting import service_named
 from howdah_api.tables import Column, facts_of, print_facts, print_json, print_table
 from howdah_api.texts import ago, lasted, moment
@@ -150,11 +151,15 @@ def _first_line(text: str | None) -> str:
 
 @click.group(cls=Group)
 def deployments() -> None:
-    """Look at the versions of the code that were served.
+    """Look at the versions of the code that were served, and register endpoints that serve elsewhere.
 
     A new invocation is begun by the latest version that has its service and a worker; it then stays
     with the version that began it.
     """
+
+
+deployments.add_command(register)
+deployments.add_command(remove)
 
 
 @deployments.command("list")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from howdah.errors import InvalidOption, UsageError
+from howdah.errors import InvalidOption
 from howdah.options import Options
 from howdah_api.commands.program import (
     one_line_errors,
@@ -60,10 +60,11 @@ def serve(
     is_embedded: bool,
     **flags: str | None,
 ) -> None:
-    """Serve the handlers of modules or .py files.
+    """Serve the handlers of modules or .py files, and drive registered remote deployments.
 
     MODULE is a dotted path or a file; ATTR names a service in it, or a list of them. Without one
-    all services of the module are served. Without a database URL an embedded Postgres is started,
+    all services of the module are served; without a MODULE only remote deployments are driven, which
+    `howdah deployments register` makes known. Without a database URL an embedded Postgres is started,
     which keeps its data in .howdah.
 
     Each version of the code is a deployment. An invocation stays with the version that began it, so
@@ -216,7 +217,7 @@ def serve_child(
 
 
 @click.command()
-@click.argument("modules", nargs=-1, required=True, metavar="MODULE[:ATTR]...")
+@click.argument("modules", nargs=-1, metavar="MODULE[:ATTR]...")
 @with_options(*_SERVE_OPTIONS)
 @click.option("--insecure", is_flag=True, help=_INSECURE_TEXT)
 @click.option("--quiet", "-q", is_flag=True, help="No line for each invocation that ends.")
@@ -227,6 +228,8 @@ def dev(modules: tuple[str, ...], *, insecure: bool, quiet: bool, **flags: str |
     Invocations in flight go on with the new code, which is the same deployment, named dev. Where it
     takes another path than a journal holds, the attempt fails and says what was recorded and what
     was attempted; bring the old code back, or cancel the invocation. Handlers may come and go.
+
+    Remote deployments may be on this machine and in private networks.
 
     \b
     howdah dev tickets.py
@@ -271,11 +274,6 @@ def _services(targets: Sequence[str], options: Options) -> list[Declared]:
 
     if "worker" not in options.roles:
         return []
-    if not targets:
-        raise UsageError(
-            "There is nothing to serve.",
-            hint="Name a module or a .py file: howdah serve tickets.py",
-        )
     services = load_services(targets)
     if options.config is not None:
         for remark in read_config(options.config).apply(services):

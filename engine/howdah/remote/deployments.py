@@ -19,7 +19,7 @@ from howdah.worker.attempt import Attempt
 
 if TYPE_CHECKING:
     from howdah.store.registry import HandlerRow
-    from howdah.store.units import Record
+    from howdah.store.units import Record, Unit
     from howdah.worker.engine import Engine
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class RemoteDeployments:
             endpoint = self._connect(row)
         except (HowdahError, msgspec.ValidationError) as error:
             # One that cannot be driven does not keep the others from it.
-            logger.error("a deployment cannot be driven", extra={"deployment": name}, exc_info=True)
+            logger.exception("a deployment cannot be driven", extra={"deployment": name})
             return Deployment(name, problem=f"cannot be driven by this worker: {error}")
         return Deployment(
             name,
@@ -158,6 +158,19 @@ class _Hopeless(Attempt):
 
     def _start(self) -> None:
         self._fail(RemoteFailure(self._problem, remote_code="RT0011"))
+
+    def _interrupt(self, reason: BaseException) -> None:
+        """There is no code to stop."""
+
+    def yield_soon(self) -> bool:
+        """It is at its end."""
+        return False
+
+    def abort_if_stuck(self, seconds: float) -> None:
+        """It is at its end."""
+
+    def _on_stored(self, unit: Unit, wakes: bool) -> None:
+        """Nobody waits."""
 
 
 def _handler(options: HandlerOptions) -> RemoteHandler:
