@@ -252,7 +252,8 @@ as $$
    order by s.service, s.deployment
 $$;
 
--- Whether this is the queue of what a version has begun which no worker serves any more.
+-- Whether this is the queue of what a version has begun which no worker serves any more, or of what a
+-- remote deployment has begun that was removed.
 -- Called by: operate, place_order.
 create or replace function howdah_core.is_unserved(p_q int) returns boolean
 language sql stable
@@ -260,14 +261,14 @@ return exists (
   select from howdah_core.deployment_service s
     join howdah_core.deployment d on d.no = s.deployment
    where s.q = p_q
-     and d.kind = 'local'
-     and not exists (select from howdah_core.worker w
-                      where w.deployment = s.deployment and w.fenced_at is null));
+     and case d.kind when 'local' then not exists (
+           select from howdah_core.worker w where w.deployment = s.deployment and w.fenced_at is null)
+         else s.removed_at is not null end);
 
 comment on function howdah_core.is_unserved(int) is
   'Whether a queue holds what a version has begun which no worker serves any more.';
 
--- Invocations that a version has begun which no worker serves any more, oldest first; not those that
+-- Invocations that a version has begun which no worker serves any more, or that was removed, oldest first; not those that
 -- are paused: they wait for an operator. Reads all of live. Called by: store/operations.py, stranded.
 create or replace function howdah_core.stranded_invocations()
 returns table (id uuid, deployment text)
@@ -278,9 +279,9 @@ as $$
     join howdah_core.deployment_service s on s.q = l.q
     join howdah_core.deployment d on d.no = s.deployment
    where l.status <> 'paused'
-     and d.kind = 'local'
-     and not exists (select from howdah_core.worker w
-                      where w.deployment = s.deployment and w.fenced_at is null)
+     and case d.kind when 'local' then not exists (
+           select from howdah_core.worker w where w.deployment = s.deployment and w.fenced_at is null)
+         else s.removed_at is not null end
    order by l.id
 $$;
 

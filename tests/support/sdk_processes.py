@@ -17,13 +17,14 @@ class SdkEndpoint:
     """A process that serves `sdk_program` with Hypercorn, over HTTP/2 and HTTP/1.1 alike.
 
     Attributes:
+        program: The file that it serves.
         witness: The file with a line for each execution of a step.
     """
 
     def __init__(self, folder: Path, program: Path = PROGRAM, **environment: str) -> None:
         self.witness = folder / "witness"
         self._folder = folder
-        self._program = program
+        self.program = program
         self._environment = environment
         self._port = 0
         self._starts = 0
@@ -35,9 +36,9 @@ class SdkEndpoint:
         self.output = self._folder / f"endpoint-{self._starts}"
         with self.output.open("wb") as sink:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hypercorn", f"{self._program.stem}:app",
+                [sys.executable, "-m", "hypercorn", f"{self.program.stem}:app",
                  "--bind", f"127.0.0.1:{self._port}"],
-                cwd=self._program.parent, stdout=sink, stderr=subprocess.STDOUT,
+                cwd=self.program.parent, stdout=sink, stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", "WITNESS": str(self.witness),
                      **self._environment},

@@ -100,7 +100,7 @@ class Deployments:
             overwrites=forces if given.force is None else given.force,
             is_dry_run=given.dry_run,
         )
-        async with _refusals():
+        async with self._changing():
             done = await self._registrar.register(wanted)
         headers = {"location": f"deployments/{done.id}"}
         if done.found is None:
@@ -128,7 +128,7 @@ class Deployments:
         given = await read_json(request, ChangedDeployment, bytes_max=_BODY_BYTES_MAX)
         uri = _endpoint_of(given)
         await self._require_remote(name)
-        async with _refusals():
+        async with self._changing():
             is_there = await self._registrar.change(
                 name,
                 uri=None if uri is None else _absolute(uri),
@@ -153,10 +153,25 @@ class Deployments:
         if request.query_params.get("force", "").lower() != "true":
             return Response(status_code=501)
         await self._require_remote(name)
-        async with _refusals():
+        async with self._changing():
             if not await self._registrar.remove(name):
                 raise _unknown(name)
         return Response(status_code=202)
+
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[None]:
+        """Answers for what registering raises; what was done holds in this process at once."""
+        try:
+            yield
+        except EndpointRefused as error:
+            raise invalid("uri", error.message) from error
+        except RegistrationConflict as error:
+            raise Refusal(409, str(error), code=error.code) from error
+        except DiscoveryError as error:
+            raise Refusal(500, str(error), code=error.code) from error
+        except asyncpg.LockNotAvailableError as error:
+            raise busy("Another registration is under way. Try again") from error
+        await self._engine.reload_registry()
 
     async def _require_remote(self, name: str) -> None:
         deployment = await self._find(name)
@@ -197,21 +212,6 @@ class Deployments:
 
     def _service(self, service: Service) -> dict[str, Any]:
         return describe_service(service, self._engine.options)
-
-
-@asynccontextmanager
-async def _refusals() -> AsyncIterator[None]:
-    """Answers for what registering raises."""
-    try:
-        yield
-    except EndpointRefused as error:
-        raise invalid("uri", error.message) from error
-    except RegistrationConflict as error:
-        raise Refusal(409, str(error), code=error.code) from error
-    except DiscoveryError as error:
-        raise Refusal(500, str(error), code=error.code) from error
-    except asyncpg.LockNotAvailableError as error:
-        raise busy("Another registration is under way. Try again") from error
 
 
 def _endpoint_of(given: NewDeployment | ChangedDeployment) -> str | None:

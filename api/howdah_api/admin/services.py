@@ -99,6 +99,7 @@ class Services:
                 rows = await self._engine.database.fetch(OVERRIDE, name, text)
             except asyncpg.LockNotAvailableError as error:
                 raise busy("Another registration is under way. Try again") from error
+            await self._engine.reload_registry()
             service = await self._known(name) if rows[0][0] else None
         if service is None:
             raise _unknown(name)

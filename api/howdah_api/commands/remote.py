@@ -6,6 +6,7 @@ The server asks the endpoint, because it is the server that must reach it later.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
@@ -66,7 +67,7 @@ def register(
         click.echo(f"{registered['id']} is registered already; --force asks it anew.")
     else:
         click.echo(f"{registered['id']} is registered.")
-    for service in registered["services"]:
+    for service in sorted(registered["services"], key=itemgetter("name")):
         click.echo(f"  {_service(service)}")
 
 

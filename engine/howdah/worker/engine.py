@@ -260,7 +260,7 @@ class Engine:
                 ) from error
             self.deployment_no = rows[0][0]
         await self.register()
-        await self._reload_registry()
+        await self.reload_registry()
         await self._warn_of_stranded()
         await self.lane.connect()
         loop = asyncio.get_running_loop()
@@ -283,7 +283,7 @@ class Engine:
         self.loops.every(TICK_SECONDS, self.suspending.run_once)
         self.loops.every(OBSERVE_SECONDS, self.observing.run_once)
         self.loops.every(self.options.cleanup_interval.total_seconds(), self.cleaning.run_once)
-        self.loops.every(REGISTRY_SECONDS, self._reload_registry)
+        self.loops.every(REGISTRY_SECONDS, self.reload_registry)
         self.loops.start(self.promoting.poll.run(self.promoting.run_once))
         if self.is_worker:
             self.loops.start(self.claiming.poll.run(self.claiming.run_once))
@@ -495,9 +495,10 @@ class Engine:
 
     def refresh_registry(self) -> None:
         """Read the services again soon."""
-        self.loops.later(self._reload_registry())
+        self.loops.later(self.reload_registry())
 
-    async def _reload_registry(self) -> None:
+    async def reload_registry(self) -> None:
+        """Read the services, and which versions execute them, now. Raises `StoreUnavailable`."""
         await self.registry.refresh(force=True)
         if not self.is_worker:
             return
