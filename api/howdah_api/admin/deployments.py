@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,6 +25,7 @@ from howdah.store.catalog import (
     read_versions,
     service_of,
 )
+from howdah.store.overrides import RegistryBusy
 from howdah.worker.engine import Engine
 from howdah_api.admin.metadata import describe_service
 from howdah_api.admin.replies import Refusal, busy, invalid, json, read_json
@@ -169,8 +169,8 @@ class Deployments:
             raise Refusal(409, str(error), code=error.code) from error
         except DiscoveryError as error:
             raise Refusal(500, str(error), code=error.code) from error
-        except asyncpg.LockNotAvailableError as error:
-            raise busy("Another registration is under way. Try again") from error
+        except RegistryBusy as error:
+            raise busy(error.message) from error
         await self._engine.reload_registry()
 
     async def _require_remote(self, name: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,12 +16,12 @@ from howdah.errors import UsageError
 from howdah.handler import RETENTION_MAX, TIMEOUT_MAX
 from howdah.options import format_duration, parse_duration
 from howdah.store.catalog import Service, read_services
+from howdah.store.overrides import RegistryBusy, override_service
 from howdah.worker.engine import Engine
 from howdah_api.admin.metadata import describe_handler, describe_service
 from howdah_api.admin.openapi import openapi_document
 from howdah_api.admin.replies import Refusal, busy, invalid, json, read_json
 
-OVERRIDE: Final = "select howdah_core.override_service($1, $2)"
 _DURATIONS: Final = {
     "idempotency_retention": "idempotency_retention_seconds",
     "workflow_completion_retention": "workflow_retention_seconds",
@@ -94,13 +93,12 @@ class Services:
             raise _unknown(name)
         overrides = _overrides(changes, service)
         if overrides:
-            text = msgspec.json.encode(overrides).decode()
             try:
-                rows = await self._engine.database.fetch(OVERRIDE, name, text)
-            except asyncpg.LockNotAvailableError as error:
-                raise busy("Another registration is under way. Try again") from error
+                is_there = await override_service(self._engine.database, name, overrides)
+            except RegistryBusy as error:
+                raise busy(error.message) from error
             await self._engine.reload_registry()
-            service = await self._known(name) if rows[0][0] else None
+            service = await self._known(name) if is_there else None
         if service is None:
             raise _unknown(name)
         return json(200, self._described(service))

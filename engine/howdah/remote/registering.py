@@ -20,6 +20,7 @@ from howdah.remote.describing import describe_discovered
 from howdah.remote.discovery import Discovered, DiscoveryError, discover
 from howdah.remote.guard import read_uri
 from howdah.store.database import Database
+from howdah.store.overrides import RegistryBusy
 
 FIND: Final = """
 select d.name from howdah_core.deployment d
@@ -110,6 +111,7 @@ class Registrar:
             EndpointRefused: its URI or a header cannot be used. HD1011.
             DiscoveryError: it cannot be driven.
             RegistrationConflict: META0006: a service would lose handlers or change its kind.
+            RegistryBusy: another registration is under way.
             StoreUnavailable: the database is away; it may have been registered.
         """
         uri = canonical(wanted.uri)
@@ -142,7 +144,7 @@ class Registrar:
             Whether there is such a deployment.
 
         Raises:
-            EndpointRefused, DiscoveryError, StoreUnavailable: as `register`.
+            EndpointRefused, DiscoveryError, RegistryBusy, StoreUnavailable: as `register`.
             RegistrationConflict: META0004: another deployment has this address; META0016: not to
                 overwrite, and it serves something else than before.
         """
@@ -156,9 +158,13 @@ class Registrar:
             use_http_11 = known["use_http_11"]
         if uri is None and not overwrites:
             self._connector.connect(known["uri"], headers, use_http_11=use_http_11)
-            if not is_dry_run:
-                await self._database.fetch(CHANGE, id_, _encoded(headers), use_http_11)
-            return True
+            if is_dry_run:
+                return True
+            try:
+                rows = await self._database.fetch(CHANGE, id_, _encoded(headers), use_http_11)
+            except asyncpg.PostgresError as error:
+                raise _translated(error) from error
+            return bool(rows[0][0])
         uri = known["uri"] if uri is None else canonical(uri)
         assert uri is not None
         found = await self._discover(uri, headers, use_http_11=use_http_11)
@@ -189,7 +195,7 @@ class Registrar:
         Raises:
             RegistrationConflict: META0006: a service would have to change its kind, and has
                 invocations under way.
-            StoreUnavailable: the database is away; it may have been removed.
+            RegistryBusy, StoreUnavailable: the database is away; it may have been removed.
         """
         try:
             return bool((await self._database.fetch(REMOVE, id_))[0][0])
@@ -284,6 +290,8 @@ def _translated(error: asyncpg.PostgresError) -> Exception:
         hint = (error.hint or "").replace("start with --breaking", "register with `breaking`")
         said = str(error.args[0]) if error.args else "it does not go"
         return RegistrationConflict("META0006", f"{said[:1].upper()}{said[1:]}. {hint}".strip())
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return RegistryBusy()
     return _Moved() if error.sqlstate in ("WD020", "WD021") else error
 
 
