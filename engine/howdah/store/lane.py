@@ -144,8 +144,18 @@ class Lane:
         self._deliveries.append(delivery)
 
     def discard(self, attempt: Attempt) -> None:
-        """Forget what an abandoned attempt still wanted to write."""
-        self._units = [unit for unit in self._units if unit.attempt is not attempt]
+        """Forget what an abandoned attempt still wanted to write, and the slots that it reserved."""
+        forgotten = [unit for unit in self._units if unit.attempt is attempt]
+        if forgotten:
+            self._units = [unit for unit in self._units if unit.attempt is not attempt]
+        if attempt.unit is not None and attempt.unit not in forgotten:
+            forgotten.append(attempt.unit)
+        attempt.unit = None
+        for unit in forgotten:
+            self._release(unit)
+
+    def _release(self, unit: Unit) -> None:
+        self._owner.release_slots(sum(new.is_granted for new in unit.calls))
 
     @property
     def lag_seconds(self) -> float:
@@ -315,6 +325,7 @@ class Lane:
         self._is_stalled = False
         logger.error("a batch was refused for its data", extra={"error_code": state or "client"})
         for unit in units:
+            self._release(unit)
             unit.attempt.on_refused(error)
         for new in accepts:
             self._owner.release_slots(int(new.is_granted))

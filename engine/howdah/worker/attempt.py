@@ -200,7 +200,6 @@ class Attempt(ABC):
         if self._is_over and self.engine.residents.get(self.id) is not self:
             return
         self.engine.lane.discard(self)
-        self.unit = None
         self._close(AttemptAbandoned())
         self.engine.ended(self)
 
@@ -234,7 +233,6 @@ class Attempt(ABC):
 
     def on_refused(self, error: Exception) -> None:
         """The database can't store what this attempt wrote. Nothing of the unit was written."""
-        self.unit = None
         self.engine.lane.discard(self)
         logger.warning(
             "the database refused an attempt's data",

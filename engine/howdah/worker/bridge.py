@@ -123,10 +123,12 @@ class Bridge:
     def step(self, start: Callable[[Step], DurableFuture[Any]], step: Step) -> Any:
         """Execute a step in this thread, or read its result from the journal.
 
-        With nothing left to replay it is certain that the step is to be executed: so that is done
-        while the loop records it, instead of waiting for the loop to ask for it.
+        With nothing left to replay, and all that the handler was shown on disk, it is certain that the
+        step is to be executed now: so that is done while the loop records it, instead of waiting for
+        the loop to ask for it.
         """
-        if step.is_async or not self._attempt.machine.is_at_end:
+        attempt = self._attempt
+        if step.is_async or not attempt.machine.is_at_end or attempt.steps.must_wait:
             return self.value(start, step)
         ahead = Ahead(step.call, self._loop.create_future())
         self._post(self._serve_value, functools.partial(start, step._replace(call=ahead)))

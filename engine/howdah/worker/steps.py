@@ -54,6 +54,11 @@ class Steps:
         """Whether steps are executed, or will be as soon as what they rest on is on disk."""
         return bool(self.runs or self._gated)
 
+    @property
+    def must_wait(self) -> bool:
+        """Whether the handler was shown what is not on disk yet: a step that begins now waits."""
+        return bool(self._shown)
+
     def is_shown(self, entry: Entry) -> bool:
         """Whether the handler was shown this notification before its commit, which is now."""
         if entry.idx not in self._shown:
@@ -107,8 +112,8 @@ class Steps:
         if attempt.machine.has_arrived(cid):
             return cid
         step = _Step(cid, name, action, is_async, serde, options)
-        if self._shown:
-            # It rests on what is not on disk yet: it begins with that commit.
+        if self.must_wait:
+            # It begins with the commit of what it rests on.
             self._gated[cid] = (name, functools.partial(copy_context().run, self._begin, step))
         else:
             self._begin(step)
