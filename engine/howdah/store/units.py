@@ -43,13 +43,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Record:
-    """An invocation's facts, as an attempt needs them.
-
-    Attributes:
-        attempts: By the invocation's retry policy, with this one.
-        failures: How many attempts failed since it last recorded a command, by whatever policy.
-        failing_ms: For how long that lasts already.
-    """
+    """An invocation's facts, as an attempt needs them."""
 
     id: UUID
     handler_no: int
@@ -68,8 +62,6 @@ class Record:
     deployment: int | None = None
     journal: list[Entry] = field(default_factory=list)
     sleeps: dict[int, datetime] = field(default_factory=dict)
-    failures: int = 0
-    failing_ms: int = 0
 
 
 @dataclass(slots=True)

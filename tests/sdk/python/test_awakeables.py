@@ -1,3 +1,0 @@
-"""Awakeables: one id, one answer, from wherever it comes."""
-
-from acceptance.test_awakeables import *

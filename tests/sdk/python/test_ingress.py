@@ -1,3 +1,0 @@
-"""What clients over HTTP rely on."""
-
-from acceptance.test_ingress import *

@@ -1,3 +1,0 @@
-"""A kill ends a whole tree of calls, and frees its keys."""
-
-from acceptance.test_killing import *

@@ -1,3 +1,0 @@
-"""Sleeps: never early, any number of them."""
-
-from acceptance.test_sleeps import *

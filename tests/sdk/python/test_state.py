@@ -1,3 +1,0 @@
-"""State of objects."""
-
-from acceptance.test_state import *

@@ -1,3 +1,0 @@
-"""Steps: recorded once, retried by their own policy."""
-
-from acceptance.test_steps import *
