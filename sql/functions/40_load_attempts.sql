@@ -3,7 +3,8 @@
 -- Rows, told apart by `what`: 'I' the invocation (value = input), 'J' a journal entry
 -- (idx, kind, cid, name, value, ref, detail, at), 'V' a state entry of its key (name, value; a null
 -- value: there is more). An 'I' row's idx is its deployment, and ref whose random numbers it
--- draws, if not its own.
+-- draws, if not its own; cid is how many attempts failed since it last recorded a command, and name
+-- for how many milliseconds that lasts already (both null: it never failed).
 -- All 'I' rows come first, then the 'J' rows in order, then 'V'.
 --
 -- Locks: none; the caller holds the leases. Called by: claim, reconcile.
@@ -20,7 +21,7 @@ as $$
 #variable_conflict use_column
 begin
   return query
-    select 'I'::"char", i.id, l.deployment, null::smallint, null::int, null::text, i.input,
+    select 'I'::"char", i.id, l.deployment, null::smallint, f.since::int, f.ms, i.input,
            i.seed,
            i.headers, i.created_at, i.handler, i.key, l.epoch, l.attempts,
            l.attempts_total, i.parent_id, i.parent_cid, i.origin, i.idempotency_key
@@ -28,6 +29,14 @@ begin
       cross join lateral (select * from howdah_core.invocation x where x.id = u.id offset 0) i
       cross join lateral (select k.epoch, k.attempts, k.attempts_total, k.deployment
                             from howdah_core.live k where k.id = u.id offset 0) l
+      left join lateral (
+        select count(*) filter (where x.failed_at >= c.at) as since,
+               floor(extract(epoch from howdah_core.now() - c.at) * 1000)::bigint::text as ms
+          from (select coalesce((select j.at from howdah_core.journal j
+                                  where j.id = i.id and j.kind < 100
+                                  order by j.idx desc limit 1), i.created_at) as at offset 0) c
+          join howdah_core.failure x on x.id = i.id
+         group by c.at) f on l.attempts_total > 1
      order by u.o;
 
   if cardinality(p_with_journal) > 0 then

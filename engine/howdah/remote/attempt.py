@@ -157,7 +157,8 @@ class RemoteAttempt(Attempt):
             debug_id=str(self.id),
             known_entries=len(record.journal) + 1,
             partial_state=self.is_partial or self.key is None,
-            retry_count=max(record.attempts - 1, 0),
+            retry_count=record.failures,
+            duration=record.failing_ms,
             random_seed=(seed ^ seed >> 64) & _SEED_MASK,
         )
         if self.key is not None:

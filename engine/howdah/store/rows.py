@@ -45,6 +45,9 @@ def load(rows: Sequence[Any]) -> Loaded:
                 row["value"] or b"", row["detail"], row["parent_id"], row["parent_cid"],
                 row["origin"], row["idempotency_key"], seed=row["ref"], deployment=row["idx"],
             )  # fmt: skip
+            if row["cid"]:
+                record.failures = row["cid"]
+                record.failing_ms = max(int(row["name"]), 0)
             by_id[record.id] = record
             loaded.records.append(record)
         elif what == b"J":

@@ -43,7 +43,13 @@ class Outcome:
 
 @dataclass(slots=True)
 class Record:
-    """An invocation's facts, as an attempt needs them."""
+    """An invocation's facts, as an attempt needs them.
+
+    Attributes:
+        attempts: By the invocation's retry policy, with this one.
+        failures: How many attempts failed since it last recorded a command, by whatever policy.
+        failing_ms: For how long that lasts already.
+    """
 
     id: UUID
     handler_no: int
@@ -62,6 +68,8 @@ class Record:
     deployment: int | None = None
     journal: list[Entry] = field(default_factory=list)
     sleeps: dict[int, datetime] = field(default_factory=dict)
+    failures: int = 0
+    failing_ms: int = 0
 
 
 @dataclass(slots=True)

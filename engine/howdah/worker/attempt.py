@@ -13,6 +13,7 @@ import logging
 import traceback
 from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
@@ -345,8 +346,19 @@ class Attempt(ABC):
         return self._finishing is not None
 
     def _start_timer(self, cid: int, seconds: float) -> None:
+        seconds = max(seconds, 0.0)
         self._timers[cid] = asyncio.get_running_loop().call_later(
-            max(seconds, 0.0), self._timer_due, cid
+            seconds, self._timer_rings, cid, monotonic() + seconds
+        )
+
+    def _timer_rings(self, cid: int, due: float) -> None:
+        early = due - monotonic()
+        if early <= 0:
+            self._timer_due(cid)
+            return
+        # uvloop counts whole milliseconds: it may ring more than one of them too soon.
+        self._timers[cid] = asyncio.get_running_loop().call_later(
+            max(early, 0.001), self._timer_rings, cid, due
         )
 
     def rearm_timers(self) -> None:

@@ -34,7 +34,9 @@ class Loops:
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something that ends only when it is stopped."""
-        self._tasks.append(asyncio.get_running_loop().create_task(coroutine))
+        task = asyncio.get_running_loop().create_task(coroutine)
+        task.add_done_callback(_tell_failure)
+        self._tasks.append(task)
 
     def every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
         """Take a step, again and again, with this pause before each."""
@@ -72,3 +74,10 @@ class Loops:
             for task in pending:
                 task.cancel()
             _, pending = await asyncio.wait(pending, timeout=CANCEL_SECONDS)
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    """A loop that ends by itself is a mistake in its code; without it the process is of no use."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        logger.critical("a loop ended; restart this process", exc_info=error)
