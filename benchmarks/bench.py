@@ -14,6 +14,7 @@ from benchmarks.processes import Running, free_port, output_of, running, until_h
 ROOT = Path(__file__).parent.parent
 STEPS = "benchmarks/programs/steps.py"
 TICKETS = "examples/tickets.py"
+EXTREMES = "benchmarks/programs/extremes.py"
 RUN_SECONDS = 600.0
 
 
@@ -30,6 +31,12 @@ class Sizes:
     sleeping_count: int = 100_000
     few_rows: int = 1_000
     many_rows: int = 1_000_000
+    callee_count: int = 1_000
+    step_count: int = 1_000
+    awakeable_count: int = 10_000
+    entry_count: int = 1_000_000
+    large_bytes: int = 10 * 2**20
+    beside_ms: int = 5_000
 
 
 QUICK = Sizes(
@@ -41,6 +48,10 @@ QUICK = Sizes(
     peer_latency_count=30,
     sleeping_count=10_000,
     many_rows=100_000,
+    awakeable_count=2_000,
+    entry_count=100_000,
+    large_bytes=2 * 2**20,
+    beside_ms=1_000,
 )
 
 
@@ -78,7 +89,15 @@ class Bench:
         return result
 
 
+_KEPT = "HOWDAH_ALLOW_UNSAFE_POSTGRES"
+"""Lets a server be measured that does not sync, as that of the tests; it changes nothing else."""
+
+
 def _clean(dsn: str) -> dict[str, str]:
     """The environment without anything that would change howdah's defaults."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HOWDAH_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name == _KEPT or not name.startswith("HOWDAH_")
+    }
     return {**kept, "HOWDAH_DATABASE_URL": dsn}

@@ -6,12 +6,13 @@ The targets are for a machine of two cores that also runs Postgres and the load 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from benchmarks import claims, memory, speed
+from benchmarks import claims, extremes, memory, speed
 from benchmarks.bench import Bench
 from benchmarks.peers import Peer
 
 HTTP_CONNECTIONS = 256
 SEAT_CONNECTIONS = 64
+AWAKEABLE_CONNECTIONS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,36 @@ async def _claim(bench: Bench) -> Measured:
     return Measured(many / few, {"few_ms": few, "many_ms": many, **rows})
 
 
+def _measured(figures: dict[str, float], name: str) -> Measured:
+    """One of several figures that were measured together; the others are its details."""
+    return Measured(figures.pop(name), figures)
+
+
+async def _fan_out(bench: Bench) -> Measured:
+    return _measured(await extremes.fan(bench), "ms_per_callee")
+
+
+async def _replay(bench: Bench) -> Measured:
+    return _measured(await extremes.replay(bench), "ms")
+
+
+async def _awakeables(bench: Bench) -> Measured:
+    return _measured(await extremes.awakeables(bench), "resolved_per_second")
+
+
+async def _awakeables_http(bench: Bench) -> Measured:
+    found = await extremes.awakeables_http(bench, AWAKEABLE_CONNECTIONS)
+    return _measured(found, "resolved_per_second")
+
+
+async def _state(bench: Bench) -> Measured:
+    return _measured(await extremes.state(bench), "p50_ms")
+
+
+async def _large(bench: Bench) -> Measured:
+    return _measured(await extremes.large(bench), "wordy_ms")
+
+
 FIGURES = (
     Figure("queue", "three steps, from a full queue", "/s", 4000, _queue, _peer_queue),
     Figure("http", "three steps, HTTP, 256 connections", "/s", 1300, _http, _peer_http),
@@ -152,5 +183,45 @@ FIGURES = (
         _claim,
         is_more_better=False,
         is_repeated=False,
+    ),
+    Figure(
+        "fan-out",
+        "1,000 callees of one workflow, each",
+        "ms",
+        1,
+        _fan_out,
+        is_more_better=False,
+    ),
+    Figure(
+        "replay",
+        "1,000 recorded steps, claim to next step",
+        "ms",
+        150,
+        _replay,
+        is_more_better=False,
+    ),
+    Figure("awakeables", "10,000 awakeables pending, resolved", "/s", 2000, _awakeables),
+    Figure(
+        "awakeables-http",
+        "the same over HTTP, 256 connections",
+        "/s",
+        2000,
+        _awakeables_http,
+    ),
+    Figure(
+        "state",
+        "an object of 1,000,000 entries: one get, one set, p50",
+        "ms",
+        3,
+        _state,
+        is_more_better=False,
+    ),
+    Figure(
+        "large",
+        "a step of 10 MB, p50",
+        "ms",
+        500,
+        _large,
+        is_more_better=False,
     ),
 )
