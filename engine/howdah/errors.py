@@ -10,7 +10,7 @@ HowdahError                 has .code, .message, .hint and typed facts
 │   └── InvalidOption       a configuration value, or its name
 ├── NonDeterminism          HD2001  replay met a different command than the journal's
 ├── StoreError              HD3xxx  Postgres refused or is away; __cause__ is the driver's error
-│   └── StoreUnavailable, LeaseLost, NotFound, Conflict, SchemaOutdated
+│   └── StoreUnavailable, LeaseLost, NotFound, Conflict, SchemaOutdated, RegistryBusy
 ├── TerminalError           HD4001  recorded as the result, never retried
 │   └── Cancelled           HD4003
 ├── RetryableError          HD4002  retried, after `retry_after` if given
@@ -346,6 +346,15 @@ class SchemaOutdated(StoreError):
         )
         self.found = found
         self.expected = expected
+
+
+class RegistryBusy(StoreError):
+    """Another registration is under way, for longer than one waits; nothing was changed. HD3006."""
+
+    code = "HD3006"
+
+    def __init__(self) -> None:
+        super().__init__("Another registration is under way.", hint="Try again.")
 
 
 # --- HD4xxx: what a handler says about itself ---------------------------------------------------

@@ -40,6 +40,7 @@ EXAMPLES: list[HowdahError] = [
     errors.TerminalError("sold out", status_code=409, metadata={"seat": "2B"}),
     errors.RetryableError("busy", retry_after=timedelta(seconds=3)),
     errors.Cancelled(),
+    errors.RegistryBusy(),
     errors.RemoteFailure("The connection broke.", remote_code="RT0010"),
     errors.ClientError("The request has no result.", may_have_been_accepted=False),
     errors.InvocationFailed(message="sold out", status_code=409, invocation_id=None),

@@ -14,7 +14,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from howdah.errors import EndpointRefused
+from howdah.errors import EndpointRefused, RegistryBusy
 from howdah.remote.connecting import Connector
 from howdah.remote.discovery import DiscoveryError
 from howdah.remote.registering import Registrar, Registration, RegistrationConflict
@@ -25,7 +25,6 @@ from howdah.store.catalog import (
     read_versions,
     service_of,
 )
-from howdah.store.overrides import RegistryBusy
 from howdah.worker.engine import Engine
 from howdah_api.admin.metadata import describe_service
 from howdah_api.admin.replies import Refusal, busy, invalid, json, read_json

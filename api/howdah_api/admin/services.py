@@ -12,11 +12,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from howdah.errors import UsageError
+from howdah.errors import RegistryBusy, UsageError
 from howdah.handler import RETENTION_MAX, TIMEOUT_MAX
 from howdah.options import format_duration, parse_duration
 from howdah.store.catalog import Service, read_services
-from howdah.store.overrides import RegistryBusy, override_service
+from howdah.store.overrides import override_service
 from howdah.worker.engine import Engine
 from howdah_api.admin.metadata import describe_handler, describe_service
 from howdah_api.admin.openapi import openapi_document

@@ -13,6 +13,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from howdah.errors import RegistryBusy
 from howdah.ids import new_deployment_id
 from howdah.options import Options
 from howdah.remote.connecting import Connector
@@ -20,7 +21,6 @@ from howdah.remote.describing import describe_discovered
 from howdah.remote.discovery import Discovered, DiscoveryError, discover
 from howdah.remote.guard import read_uri
 from howdah.store.database import Database
-from howdah.store.overrides import RegistryBusy
 
 FIND: Final = """
 select d.name from howdah_core.deployment d

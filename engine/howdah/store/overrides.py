@@ -8,17 +8,10 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from howdah.errors import StoreError
+from howdah.errors import RegistryBusy
 from howdah.store.database import Database
 
 OVERRIDE: Final = "select howdah_core.override_service($1, $2)"
-
-
-class RegistryBusy(StoreError):
-    """Another registration is under way, for longer than one waits. Nothing was changed."""
-
-    def __init__(self) -> None:
-        super().__init__("Another registration is under way.", hint="Try again.")
 
 
 async def override_service(database: Database, name: str, changes: Mapping[str, Any]) -> bool:
