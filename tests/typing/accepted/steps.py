@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import assert_type
+from typing import TypedDict, assert_type
 
 from howdah import Context, JsonSerde, ObjectContext, RunOptions
 
@@ -10,6 +10,14 @@ from howdah import Context, JsonSerde, ObjectContext, RunOptions
 @dataclass
 class Receipt:
     number: int
+
+
+class Row(TypedDict):
+    name: str
+
+
+async def names() -> list[str]:
+    return []
 
 
 async def charge(amount: int) -> Receipt:
@@ -37,6 +45,15 @@ async def steps(ctx: Context) -> None:
     assert_type(await ctx.run_typed("render", render, limited, Receipt(1)), str)
     await ctx.sleep(timedelta(seconds=1), name="pause")
     assert_type(await ctx.time(), float)
+
+
+async def steps_in_expressions(ctx: Context) -> None:
+    """What surrounds a step may say more of its type than the step itself."""
+    assert_type(len(await ctx.run("names", names)), int)
+    assert_type(sorted(await ctx.run("names", names)), list[str])
+    rows: list[int | str] = await ctx.run("rows", lambda: [1, 2])
+    row: Row = await ctx.run("row", lambda: {"name": "Ann"})
+    assert_type((rows, row), tuple[list[int | str], Row])
 
 
 async def state(ctx: ObjectContext) -> None:
