@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import restate
+from restate.serde import BytesSerde
 
 WITNESS = Path(os.environ.get("WITNESS", "/dev/null"))
 
@@ -35,7 +36,12 @@ async def nothing(ctx: restate.Context) -> None:
     """Takes and gives nothing."""
 
 
-@greeter.handler()
+@greeter.handler(
+    accept="*/*",
+    content_type="application/octet-stream",
+    input_serde=BytesSerde(),
+    output_serde=BytesSerde(),
+)
 async def bytes_back(ctx: restate.Context, name: bytes) -> bytes:
     return name
 
@@ -120,11 +126,12 @@ async def refused_step(ctx: restate.Context, reason: str) -> str:
         initial_interval=timedelta(milliseconds=10), max_attempts=3, on_max_attempts="kill"
     )
 )
-async def fail(ctx: restate.Context, until: int) -> str:
+async def fail(ctx: restate.Context, request: dict[str, Any]) -> str:
+    what = f"fail {request['name']}"
     lines = WITNESS.read_text().splitlines() if WITNESS.exists() else []
-    count = lines.count("fail") + 1
-    executed("fail")
-    if count < until:
+    count = lines.count(what) + 1
+    executed(what)
+    if count < request["until"]:
         raise ValueError(f"attempt {count}")
     return f"attempt {count}"
 
@@ -135,6 +142,15 @@ async def ask(ctx: restate.Context, key: str) -> str:
     name, answer = ctx.awakeable(type_hint=str)
     ctx.object_send(keep, key, name)
     return await answer
+
+
+@greeter.handler()
+async def ask_by_call(ctx: restate.Context, key: str) -> str:
+    try:
+        return await ctx.service_call(ask, key)
+    except restate.TerminalError:
+        await ctx.object_call(keep, key, "undone")
+        raise
 
 
 @greeter.handler()
@@ -166,10 +182,11 @@ async def cancel(ctx: restate.Context, invocation_id: str) -> None:
 
 
 @greeter.handler()
-async def race(ctx: restate.Context, key: str) -> str:
+async def race(ctx: restate.Context, request: dict[str, Any]) -> str:
     name, answer = ctx.awakeable(type_hint=str)
-    ctx.object_send(keep, key, name)
-    match await restate.select(answer=answer, timeout=ctx.sleep(timedelta(milliseconds=300))):
+    ctx.object_send(keep, request["key"], name)
+    timeout = ctx.sleep(timedelta(seconds=request["seconds"]))
+    match await restate.select(answer=answer, timeout=timeout):
         case ["answer", value]:
             return str(value)
         case _:
@@ -229,8 +246,9 @@ async def kept(ctx: restate.ObjectSharedContext) -> str | None:
 async def names(ctx: restate.ObjectContext) -> list[str]:
     ctx.set("one", 1)
     ctx.set("two", 2)
+    found = sorted(await ctx.state_keys())
     ctx.clear("one")
-    return sorted(await ctx.state_keys())
+    return found
 
 
 @counter.handler()
