@@ -10,6 +10,7 @@ Source: the service protocol's versions 5 to 7.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,7 @@ from howdah.remote.entries import (
     read_command,
     to_wire,
 )
+from howdah.remote.ledger import Ledger, check_signal
 from howdah.remote.wire import (
     ACK_REQUESTED,
     CLASSES,
@@ -59,6 +61,10 @@ DRAIN_SECONDS: Final = 5.0
 """How long an endpoint may take to end its response after it has said its last word."""
 ENVELOPE_BYTES: Final = 64 * 1024
 """What a message may hold beside its value."""
+UNIT_BYTES_MAX: Final = 256 * 1024
+"""How much is taken of what an endpoint sends before that is on disk."""
+ENTRY_BYTES: Final = 512
+"""What an entry costs beside its payload."""
 _CANCEL_SIGNAL: Final = 1
 _SEED_MASK: Final = (1 << 64) - 1
 _RETRY_AFTER_SECONDS_MAX: Final = 3600.0
@@ -85,8 +91,13 @@ class RemoteAttempt(Attempt):
         "_exchange",
         "_has_ended",
         "_is_half_closed",
+        "_ledger",
+        "_messages",
         "_output",
+        "_problem",
         "_sent_ack_only",
+        "_size",
+        "_sized",
         "_suspension",
         "_unclocked",
         "_unsent",
@@ -113,6 +124,11 @@ class RemoteAttempt(Attempt):
             deployment.protocol_type != BIDIRECTIONAL or not self.inactivity_seconds
         )
         self._has_ended = False
+        self._ledger = Ledger(record.journal)
+        self._messages: deque[tuple[int, int, bytes]] = deque()
+        self._problem: tuple[str, str] | None = None
+        self._size = 0
+        self._sized: Unit | None = None
         self._output: Command | None = None
         self._suspension: Any = None
         self._unclocked: set[int] = set()
@@ -178,6 +194,7 @@ class RemoteAttempt(Attempt):
 
     def _close(self, reason: BaseException) -> None:
         super()._close(reason)
+        self._messages.clear()
         exchange = self._exchange
         if exchange is None:
             return
@@ -185,6 +202,7 @@ class RemoteAttempt(Attempt):
             self._exchange = None
             exchange.reset()
             return
+        exchange.release()
         if not self._is_half_closed:
             self._is_half_closed = True
             exchange.end()
@@ -224,37 +242,56 @@ class RemoteAttempt(Attempt):
         """Messages, in whole or in part."""
         if self._is_done():
             return
-        self.last_tick = self.engine.tick
         try:
-            for number, flags, payload in self._decoder.feed(data):
-                if self._has_ended:
-                    raise ProtocolViolation("it went on after its last word")
-                self._on_message(number, flags, payload)
-                if self._is_done():
-                    return
+            self._messages.extend(self._decoder.feed(data))
         except MessageTooLarge as error:
             self._refuse("RT0003", str(error))
             return
+        self._go_on()
+
+    def on_end(self) -> None:
+        """The response is complete."""
+        self._on_over("it ended its response in the middle")
+
+    def on_error(self, error: Exception) -> None:
+        """The exchange broke."""
+        self._on_over(str(error))
+
+    def _on_over(self, problem: str) -> None:
+        """Nothing more comes; what came before still counts."""
+        self._exchange = None
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        self._problem = "RT0010", problem
+        if not self._is_done():
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Do what the endpoint asked for, as far as there is room for it before it is on disk."""
+        messages = self._messages
+        try:
+            while messages and not self._is_full():
+                if self._has_ended:
+                    raise ProtocolViolation("it went on after its last word")
+                self.last_tick = self.engine.tick
+                self._on_message(*messages.popleft())
+                if self._is_done():
+                    return
         except ProtocolViolation as error:
             self._refuse("RT0012", str(error))
             return
         self.flush()
+        exchange = self._exchange
+        if exchange is not None:
+            if messages:
+                exchange.hold()
+            else:
+                exchange.release()
+        elif self._problem is not None and not messages and self._suspension is None:
+            self._refuse(*self._problem)
 
-    def on_end(self) -> None:
-        """The response is complete."""
-        self._exchange = None
-        if self._drain_timer is not None:
-            self._drain_timer.cancel()
-        if not self._has_ended and not self._is_done():
-            self._refuse("RT0010", "it ended its response in the middle")
-
-    def on_error(self, error: Exception) -> None:
-        """The exchange broke."""
-        self._exchange = None
-        if self._drain_timer is not None:
-            self._drain_timer.cancel()
-        if not self._has_ended and not self._is_done():
-            self._refuse("RT0010", str(error))
+    def _is_full(self) -> bool:
+        return self._size >= UNIT_BYTES_MAX and self.unit is not None and self.unit is self._sized
 
     def _refuse(self, code: str, problem: str, delay: timedelta | None = None) -> None:
         self._fail(
@@ -266,11 +303,16 @@ class RemoteAttempt(Attempt):
         )
 
     def _on_message(self, number: int, flags: int, payload: bytes) -> None:
+        unit = self.pending()
+        if unit is not self._sized:
+            self._sized, self._size = unit, 0
+        self._size += len(payload) + ENTRY_BYTES
         if number in COMMANDS:
             self._on_command(read_command(number, payload, self._now_ms()))
         elif number == Type.PROPOSE_RUN_COMPLETION:
             proposal = parse(number, payload)
             cid = proposal.result_completion_id
+            self._ledger.propose(cid)
             if flags & ACK_REQUESTED:
                 self._sent_ack_only.add(cid)
             if proposal.HasField("failure"):
@@ -302,6 +344,8 @@ class RemoteAttempt(Attempt):
 
     def _on_command(self, command: Command) -> None:
         kind, unit = command.kind, self.pending()
+        if command.cid is not None:
+            self._ledger.ask(command.cid, kind)
         if kind == Kind.OUTPUT:
             # Stored with the end: it is the result only if it is the last.
             self._output = command
@@ -309,6 +353,8 @@ class RemoteAttempt(Attempt):
             self._on_call(command)
         elif kind == Kind.SLEEP:
             assert command.cid is not None
+            if not self._is_near(command):
+                return
             self._fresh_sleeps += 1
             self._unclocked.add(command.cid)
             unit.wants_clock = True
@@ -321,6 +367,14 @@ class RemoteAttempt(Attempt):
             self._on_signal(command, unit)
         else:
             self._append(command)
+
+    def _is_near(self, command: Command) -> bool:
+        """Whether what is to happen at a time may be so far away; if not, the attempt has failed."""
+        longest = self.engine.options.delay_max
+        if command.facts.get("delay_ms", 0) <= longest / timedelta(milliseconds=1):
+            return True
+        self._refuse("RT0017", f"a sleep or a delay is longer than HOWDAH_DELAY_MAX, {longest}")
+        return False
 
     def _on_write(self, command: Command, unit: Unit) -> None:
         if not self.row.is_exclusive:
@@ -396,6 +450,8 @@ class RemoteAttempt(Attempt):
             else:
                 target = parse_any_id(message.target_invocation_id)
                 name = message.name if message.HasField("name") else None
+                if name is None:
+                    check_signal(message.idx)
                 cid = -message.idx if name is None else signal_cid(name)
         except InvalidId as error:
             self._refuse("RT0017", str(error))
@@ -422,6 +478,10 @@ class RemoteAttempt(Attempt):
         if row.kind == "workflow":
             idempotency_key = ""
         is_send = command.kind == Kind.SEND
+        if not self._is_near(command):
+            return
+        if facts["id_cid"]:
+            self._ledger.ask(facts["id_cid"], Kind.INVOCATION_ID)
         delay = timedelta(milliseconds=facts["delay_ms"]) if facts.get("delay_ms") else None
         callee = uuid7()
         self._append(command, callee)
@@ -472,6 +532,7 @@ class RemoteAttempt(Attempt):
         signals: set[int] = set()
         names: set[str] = set()
         _collect(future, completions, signals, names)
+        self._ledger.check_awaited(completions, signals)
         ids = completions | {-n for n in signals} | {signal_cid(name) for name in names}
         if not ids:
             self._refuse("RT0012", "it suspended without awaiting anything")
@@ -506,7 +567,8 @@ class RemoteAttempt(Attempt):
     def _on_failed(self, message: Any) -> None:
         delay = None
         if message.HasField("next_retry_delay"):
-            delay = timedelta(milliseconds=message.next_retry_delay)
+            longest = self.engine.options.delay_max // timedelta(milliseconds=1)
+            delay = timedelta(milliseconds=min(message.next_retry_delay, longest))
         name = message.related_command_name if message.HasField("related_command_name") else None
         self._fail(
             RemoteFailure(
@@ -558,6 +620,8 @@ class RemoteAttempt(Attempt):
             if self._suspension is not None and not self._is_done():
                 message, self._suspension = self._suspension, None
                 self._on_suspension(message)
+        if self._messages and not self._is_done():
+            self._go_on()
 
     def _on_stored(self, unit: Unit, wakes: bool) -> None:
         """Nobody waits here: the endpoint does."""

@@ -121,6 +121,10 @@ class Connection(ABC):
         """Note that the exchange has something to send, or that it has sent everything."""
 
     @abstractmethod
+    def on_held(self, exchange: Exchange) -> None:
+        """Let no more of a response come that is held, or let it come again."""
+
+    @abstractmethod
     def abandon(self, exchange: Exchange) -> None:
         """Forget the exchange: nobody wants it any more."""
 
@@ -153,6 +157,7 @@ class Exchange:
         method, target, headers: The request's head.
         stream_id: Its number on its HTTP/2 connection; 0 where it has none.
         is_end_sent: Whether its connection has sent the end of the request.
+        is_held: Whether its listener wants no more of the response for now.
         is_over: Whether the listener has heard the last of it.
     """
 
@@ -168,6 +173,7 @@ class Exchange:
         "connection",
         "headers",
         "is_end_sent",
+        "is_held",
         "is_over",
         "method",
         "since",
@@ -196,6 +202,7 @@ class Exchange:
         self.since = 0.0
         self.unacknowledged = 0
         self.is_end_sent = False
+        self.is_held = False
         self.is_over = False
         self._listener = listener
         # Kept until the response begins, unless more was sent: to start anew if it is refused.
@@ -236,6 +243,20 @@ class Exchange:
         self._is_ending = True
         if self.connection is not None:
             self.connection.wants_write(self)
+
+    def hold(self) -> None:
+        """Let no more of the response come than is on its way, until `release`."""
+        self._set_held(True)
+
+    def release(self) -> None:
+        """Let the response come again."""
+        self._set_held(False)
+
+    def _set_held(self, is_held: bool) -> None:
+        if is_held is not self.is_held and not self.is_over:
+            self.is_held = is_held
+            if self.connection is not None:
+                self.connection.on_held(self)
 
     def reset(self) -> None:
         """End it here and now; the listener hears nothing more."""

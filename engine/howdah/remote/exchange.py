@@ -31,6 +31,12 @@ class Exchange(Protocol):
     def end(self) -> None:
         """The request is complete."""
 
+    def hold(self) -> None:
+        """Let no more of the response come than is on its way."""
+
+    def release(self) -> None:
+        """Let it come again."""
+
     def reset(self) -> None:
         """Break the exchange off; the listener is told nothing more."""
 

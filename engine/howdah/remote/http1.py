@@ -75,6 +75,16 @@ class Http1Connection(asyncio.Protocol, Connection):
         """Note that the exchange has something to send, or that it has sent everything."""
         self._schedule()
 
+    def on_held(self, exchange: Exchange) -> None:
+        """Read no more, or read again: all that comes is of this response."""
+        transport = self._transport
+        if exchange is not self._exchange or transport is None or self._is_closed:
+            return
+        if exchange.is_held:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+
     def abandon(self, exchange: Exchange) -> None:
         """Close: there is no other way to end an exchange."""
         if self._exchange is exchange:
@@ -180,6 +190,7 @@ class Http1Connection(asyncio.Protocol, Connection):
         self.http_version = f"HTTP/{event.http_version.decode('ascii')}"
 
     def _finish(self, exchange: Exchange) -> None:
+        exchange.release()
         self._exchange = None
         self._is_used = True
         self._used_at = self._loop.time()

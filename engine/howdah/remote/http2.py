@@ -147,6 +147,17 @@ class Http2Connection(asyncio.Protocol, Connection):
                 self._is_scheduled = True
                 self._loop.call_soon(self._flush)
 
+    def on_held(self, exchange: Exchange) -> None:
+        """Tell the peer of no more room for this response, or of what came to be meanwhile."""
+        if not exchange.is_held and self._exchanges.get(exchange.stream_id) is exchange:
+            self._make_room(exchange)
+            self._schedule()
+
+    def _make_room(self, exchange: Exchange) -> None:
+        if exchange.unacknowledged >= STREAM_WINDOW // 2 and not exchange.is_held:
+            self._h2.increment_flow_control_window(exchange.unacknowledged, exchange.stream_id)
+            exchange.unacknowledged = 0
+
     def abandon(self, exchange: Exchange) -> None:
         """Reset the stream."""
         if self._forget(exchange.stream_id) is None:
@@ -264,9 +275,8 @@ class Http2Connection(asyncio.Protocol, Connection):
         if exchange is None:
             return
         exchange.unacknowledged += size
-        if exchange.unacknowledged >= STREAM_WINDOW // 2 and event.stream_ended is None:
-            self._h2.increment_flow_control_window(exchange.unacknowledged, event.stream_id)
-            exchange.unacknowledged = 0
+        if event.stream_ended is None:
+            self._make_room(exchange)
         exchange.data(data)
 
     def _on_response(self, event: ResponseReceived) -> None:

@@ -262,11 +262,12 @@ class Decoder:
         limit: Bytes in one message at most.
     """
 
-    __slots__ = ("_buffer", "_limit")
+    __slots__ = ("_buffer", "_limit", "_needed")
 
     def __init__(self, limit: int) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
         self._limit = limit
+        self._needed = HEADER.size
 
     @property
     def is_empty(self) -> bool:
@@ -279,17 +280,23 @@ class Decoder:
         Raises:
             MessageTooLarge: a message is longer than the limit.
         """
-        buffer = self._buffer + data if self._buffer else data
+        if self._buffer:
+            # A long message may come in small pieces: nothing is looked at before it is whole.
+            self._buffer += data
+            if len(self._buffer) < self._needed:
+                return []
+            data, self._buffer = bytes(self._buffer), bytearray()
         found: list[tuple[int, int, bytes]] = []
-        position, end = 0, len(buffer)
+        position, end, self._needed = 0, len(data), HEADER.size
         while end - position >= HEADER.size:
-            number, flags, length = HEADER.unpack_from(buffer, position)
+            number, flags, length = HEADER.unpack_from(data, position)
             if length > self._limit:
                 raise MessageTooLarge(f"a message of {length} bytes; the limit is {self._limit}")
             start = position + HEADER.size
             if end - start < length:
+                self._needed += length
                 break
             position = start + length
-            found.append((number, flags, buffer[start:position]))
-        self._buffer = buffer[position:]
+            found.append((number, flags, data[start:position]))
+        self._buffer += data[position:]
         return found
