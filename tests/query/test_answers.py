@@ -3,6 +3,7 @@
 import asyncio
 import io
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -246,3 +247,16 @@ async def test_a_database_that_is_away_is_said_to_be(servers: Servers, dsn: str)
 
     assert (away.status_code, away.headers["retry-after"]) == (503, "1")
     assert back.status_code == 200
+
+
+def test_without_pyarrow_only_json_is_answered(servers: Servers, dsn: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pyarrow'] = None\n")
+    served = servers.serve(dsn, PYTHONPATH=str(tmp_path))
+
+    with httpx.Client(base_url=served.admin, timeout=60, trust_env=False) as client:
+        refused = client.post("/query", json={"query": "select 1"})
+        answered = client.post("/query", json={"query": "select 1 one"}, headers=JSON)
+
+    assert refused.status_code == 406
+    assert "pip install howdah[arrow]" in refused.json()["message"]
+    assert answered.json() == {"rows": [{"one": 1}]}
