@@ -56,9 +56,38 @@ _PREPARE = (
 
 _INSTALLED: Final = "select obj_description(to_regnamespace('howdah_core')::oid, 'pg_namespace')"
 
+RESTATE_SCHEMA_MARK: Final = "howdah: views with Restate's names and columns"
+"""The comment on the schema `restate` that says that it is ours: the name may be anybody's."""
+
+# The schemas whose views and functions are ours. `restate` is, once we have made it.
+_OURS = f"""(
+select oid from pg_namespace
+ where nspname in ('howdah', 'howdah_core')
+    or (nspname = 'restate' and obj_description(oid, 'pg_namespace') = '{RESTATE_SCHEMA_MARK.replace("'", "''")}'))
+"""
+
 _CREATE_SCHEMAS = """
 create schema if not exists howdah_core;
 create schema if not exists howdah;
+"""
+
+_IS_RESTATE_FOREIGN = f"""
+select to_regnamespace('restate') is not null and to_regnamespace('restate') not in {_OURS}
+"""
+
+_CREATE_RESTATE = f"""
+create schema if not exists restate;
+comment on schema restate is '{RESTATE_SCHEMA_MARK.replace("'", "''")}';
+"""
+
+# Without cascade: a table that somebody has put there stops it.
+_DROP_RESTATE = f"""
+do $$
+begin
+  if to_regnamespace('restate') in {_OURS} then
+    drop schema restate;
+  end if;
+end $$
 """
 
 _DROP_SCHEMAS = """
@@ -67,38 +96,35 @@ drop schema if exists howdah_core cascade;
 """
 
 # Objects of other people that would go with ours. They are named rather than dropped.
-_DEPENDENTS = """
+_DEPENDENTS = f"""
 select distinct case d.classid
     when 'pg_rewrite'::regclass then (select ev_class::regclass::text from pg_rewrite where oid = d.objid)
     else d.objid::regprocedure::text end
 from pg_depend d
 where d.deptype = 'n'
   and ((d.refclassid = 'pg_class'::regclass and d.refobjid in (
-        select oid from pg_class where relkind in ('v', 'm')
-          and relnamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core'))))
+        select oid from pg_class where relkind in ('v', 'm') and relnamespace in {_OURS}))
     or (d.refclassid = 'pg_proc'::regclass and d.refobjid in (
-        select oid from pg_proc
-         where pronamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core')))))
+        select oid from pg_proc where pronamespace in {_OURS})))
   and case d.classid
       when 'pg_rewrite'::regclass then
         (select c.relnamespace from pg_rewrite r join pg_class c on c.oid = r.ev_class where r.oid = d.objid)
       when 'pg_proc'::regclass then (select pronamespace from pg_proc where oid = d.objid)
-      end not in (to_regnamespace('howdah'), to_regnamespace('howdah_core'))
+      end not in {_OURS}
 order by 1
 """
 
 # The names are collected first: one drop may take others along, which then have no name any more.
-_DROP_ROUTINES_AND_VIEWS = """
+_DROP_ROUTINES_AND_VIEWS = f"""
 do $$
 declare
   v_statement text;
   v_statements text[] := array(
     select format('drop view if exists %s cascade', oid::regclass) from pg_class
-     where relkind = 'v'
-       and relnamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core')))
+     where relkind = 'v' and relnamespace in {_OURS})
     || array(
     select format('drop routine if exists %s cascade', oid::regprocedure) from pg_proc
-     where pronamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core')));
+     where pronamespace in {_OURS});
 begin
   foreach v_statement in array v_statements loop
     execute v_statement;
@@ -108,22 +134,20 @@ end $$
 
 # What the owner has allowed others to do with the views and functions, as statements: a drop
 # forgets it, and whoever granted it expects it to outlive an upgrade.
-_GRANTS = """
+_GRANTS = f"""
 select format('grant %s on %s to %s%s', a.privilege_type, c.oid::regclass,
               case a.grantee when 0 then 'public' else a.grantee::regrole::text end,
               case when a.is_grantable then ' with grant option' else '' end),
        c.oid::regclass::text, null
 from pg_class c, aclexplode(c.relacl) a
-where c.relkind = 'v' and a.grantee <> c.relowner
-  and c.relnamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core'))
+where c.relkind = 'v' and a.grantee <> c.relowner and c.relnamespace in {_OURS}
 union all
 select format('grant %s on routine %s to %s%s', a.privilege_type, p.oid::regprocedure,
               case a.grantee when 0 then 'public' else a.grantee::regrole::text end,
               case when a.is_grantable then ' with grant option' else '' end),
        null, p.oid::regprocedure::text
 from pg_proc p, aclexplode(p.proacl) a
-where a.grantee <> p.proowner
-  and p.pronamespace in (to_regnamespace('howdah'), to_regnamespace('howdah_core'))
+where a.grantee <> p.proowner and p.pronamespace in {_OURS}
 """
 
 
@@ -309,15 +333,27 @@ def _migrate(
     run(connection)
     reached = MigrationContext.configure(connection, opts=CONTEXT_OPTIONS).get_current_revision()
     if reached == head():
+        _create_restate(connection)
         for _, text in [*sql_files("functions"), *sql_files("views")]:
             connection.exec_driver_sql(text)
         for statement, view, routine in grants:
             _grant_again(connection, statement, view, routine)
         connection.exec_driver_sql(f"comment on schema howdah_core is '{signature()}'")
-    elif reached is None:
+        return
+    connection.exec_driver_sql(_DROP_RESTATE)
+    if reached is None:
         connection.exec_driver_sql(_DROP_SCHEMAS)
     else:
         connection.exec_driver_sql("comment on schema howdah_core is null")
+
+
+def _create_restate(connection: Connection) -> None:
+    if connection.exec_driver_sql(_IS_RESTATE_FOREIGN).scalar():
+        raise StoreError(
+            "The schema restate is somebody else's, and howdah puts views into a schema of that name.",
+            hint="Rename it (alter schema restate rename to …), or use another database.",
+        )
+    connection.exec_driver_sql(_CREATE_RESTATE)
 
 
 def _refuse_dependents(connection: Connection) -> None:

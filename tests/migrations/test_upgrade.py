@@ -14,7 +14,7 @@ from howdah.resources import alembic_dir, sql_files
 
 CATALOG = """
 select c.relnamespace::regnamespace::text || '.' || c.relname, c.relkind::text from pg_class c
- where c.relnamespace::regnamespace::text like 'howdah%'
+ where c.relnamespace::regnamespace::text similar to 'howdah%|restate'
 union all
 select p.oid::regprocedure::text, md5(p.prosrc) from pg_proc p
  where p.pronamespace::regnamespace::text like 'howdah%'
@@ -76,7 +76,7 @@ async def test_an_upgrade_installs_tables_functions_and_views(empty_dsn: str) ->
 async def test_only_our_schemas_are_touched(empty_dsn: str) -> None:
     outside = """
       select oid, relname from pg_class
-       where relnamespace not in (select oid from pg_namespace where nspname ~ '^(howdah|pg_toast)')
+       where relnamespace not in (select oid from pg_namespace where nspname ~ '^(howdah|restate|pg_toast)')
       order by 1"""
     before = await fetch(empty_dsn, outside)
 
@@ -97,7 +97,9 @@ async def test_down_to_base_and_up_again_gives_the_same_schema(dsn: str) -> None
     before = await fetch(dsn, CATALOG)
 
     await migrate.downgrade(dsn)
-    emptied = await fetch(dsn, "select nspname from pg_namespace where nspname like 'howdah%'")
+    emptied = await fetch(
+        dsn, "select nspname from pg_namespace where nspname ~ '^(howdah|restate)'"
+    )
     await migrate.upgrade(dsn)
 
     assert emptied == []
@@ -217,6 +219,46 @@ async def test_a_view_of_the_users_own_is_named_and_kept(dsn: str) -> None:
         await migrate.upgrade(dsn)
 
     assert await fetch(dsn, "select count(*) from public.mine") == [(1,)]
+
+
+async def test_the_views_of_restate_are_replaced_like_ours(dsn: str) -> None:
+    await execute(
+        dsn,
+        """
+        create view restate.gone as select 1;
+        comment on schema howdah_core is null;
+        """,
+    )
+    await migrate.upgrade(dsn)
+
+    names = [row[0] for row in await fetch(dsn, CATALOG)]
+    assert "restate.sys_invocation" in names
+    assert "restate.gone" not in names
+
+
+async def test_a_schema_restate_of_somebody_else_is_left_alone(empty_dsn: str) -> None:
+    await execute(empty_dsn, "create schema restate; create view restate.theirs as select 1 as one")
+
+    with pytest.raises(StoreError, match="The schema restate is somebody else's"):
+        await migrate.upgrade(empty_dsn)
+
+    assert await fetch(empty_dsn, "select one from restate.theirs") == [(1,)]
+    assert await migrate.current(empty_dsn) is None
+
+
+async def test_a_downgrade_takes_the_schema_restate_away_unless_it_holds_more_than_views(
+    dsn: str,
+) -> None:
+    await execute(dsn, "create table restate.mine (id int)")
+    with pytest.raises(StoreError, match="cannot drop schema restate"):
+        await migrate.downgrade(dsn, "0002")
+
+    await execute(dsn, "drop table restate.mine")
+    await migrate.downgrade(dsn, "0002")
+
+    assert await fetch(dsn, "select to_regnamespace('restate')") == [(None,)]
+    await migrate.upgrade(dsn)
+    assert await migrate.is_current(dsn)
 
 
 async def test_a_failed_migration_leaves_nothing_behind(empty_dsn: str) -> None:

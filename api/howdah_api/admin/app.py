@@ -23,6 +23,7 @@ from howdah_api.admin.batches import Batches
 from howdah_api.admin.deployments import Deployments
 from howdah_api.admin.health import Health
 from howdah_api.admin.invocations import Invocations
+from howdah_api.admin.query import Queries
 from howdah_api.admin.replies import INTAKE, Refusal, error, unavailable
 from howdah_api.admin.services import Services
 from howdah_api.admin.state import State
@@ -72,6 +73,7 @@ def create_admin(engine: Engine, *, connector: Connector, ingress_url: str) -> A
         ("DELETE", "/invocations/{invocation_id}", invocations.delete),
         ("PATCH", "/invocations/{invocation_id}/{verb}", invocations.patch),
         ("POST", "/internal/invocations_batch_operations/{verb}", batches.post),
+        ("POST", "/query", Queries(engine).post),
     ]
     return AdminApp([Route(path, do, methods=[method]) for method, path, do in routes])
 

@@ -1,0 +1,209 @@
+-- Invocations and what is known of their attempts, with the status that people are shown.
+create view restate.sys_invocation as
+select
+  s.id::text as id,
+  null::text as vqueue_id,
+  case s.place
+    when 'inbox' then 'pending' when 'backing_off' then 'backing-off' else s.place end as status,
+  case when s.outcome = 'succeeded' then 'success'
+       when s.outcome is not null then 'failure' end as completion_result,
+  howdah.failure_text(s.code, s.message) as completion_failure,
+  s.service_name || coalesce('/' || s.key, '') || '/' || s.handler_name as target,
+  s.service_name as target_service_name,
+  s.key as target_service_key,
+  s.handler_name as target_handler_name,
+  case s.service_kind when 'object' then 'virtual_object' else s.service_kind end as target_service_ty,
+  null::text as scope,
+  null::text as limit_key,
+  s.idempotency_key as idempotency_key,
+  case s.invoked_by
+    when 'sql' then 'ingress' when 'restart' then 'restart_as_new' else s.invoked_by end as invoked_by,
+  s.parent_id::text as invoked_by_id,
+  null::text as invoked_by_subscription_id,
+  (select v.name
+     from howdah_core.invocation i join howdah_core.service v on v.no = i.service
+    where i.id = s.parent_id) as invoked_by_service_name,
+  (select v.name || coalesce('/' || i.key, '') || '/' || h.name
+     from howdah_core.invocation i
+     join howdah_core.service v on v.no = i.service
+     join howdah_core.handler h on h.no = i.handler
+    where i.id = s.parent_id) as invoked_by_target,
+  s.restarted_from::text as restarted_from,
+  s.deployment_name as pinned_deployment_id,
+  case when s.deployment is not null then least(coalesce(s.max_protocol_version, 7), 7)
+    end as pinned_service_protocol_version,
+  null::text as trace_id,
+  (select coalesce(max(j.idx), 0) + 1 from howdah_core.journal j where j.id = s.id) as journal_size,
+  (select count(*)::int + 1
+     from howdah_core.journal j where j.id = s.id and j.kind < 100) as journal_commands_size,
+  s.created_at as created_at,
+  null::text as created_using_restate_version,
+  s.modified_at as modified_at,
+  case when s.place = 'inbox' then s.created_at end as inboxed_at,
+  case when s.scheduled_at is not null then s.created_at end as scheduled_at,
+  s.scheduled_at as scheduled_start_at,
+  s.started_at as running_at,
+  s.completed_at as completed_at,
+  coalesce(s.expires_at - s.completed_at, case
+    when s.service_kind = 'workflow' and s.handler_kind = 'workflow' then s.workflow_retention
+    when s.idempotency_key is not null then s.idempotency_retention
+    else s.journal_retention end) as completion_retention,
+  s.journal_retention as journal_retention,
+  case when s.place = 'suspended' then
+    array(select w from unnest(s.wait_ids) w where w > 0 order by w) end as suspended_waiting_for_completions,
+  case when s.place = 'suspended' then
+    array(select 1 union select -w from unnest(s.wait_ids) w where w between -268435455 and -1
+           order by 1) end as suspended_waiting_for_signals,
+  case when s.place = 'suspended' then json_build_object('Unknown', (
+    select json_agg(json_build_object('Single', x.leaf) order by x.rank, x.n)
+      from (select 1 as rank, w as n, json_build_object('CompletionId', w) as leaf
+              from unnest(s.wait_ids) w where w > 0
+            union all
+            select 2, z.n, json_build_object('SignalIndex', z.n)
+              from (select 1 as n
+                    union select -w from unnest(s.wait_ids) w where w between -268435455 and -1) z
+            union all
+            select 3, 0, json_build_object('SignalName', substr(n, 8))
+              from unnest(string_to_array(s.wait_note, ', ')) n) x))::text end as suspended_waiting_future_json,
+  case when s.place in ('running', 'backing_off') then s.place = 'running' end as in_flight,
+  case when s.place in ('running', 'backing_off') then s.attempts::bigint end as retry_count,
+  case when s.place = 'running' then s.modified_at end as last_start_at,
+  case when s.place in ('running', 'backing_off') then s.deployment_name end as last_attempt_deployment_id,
+  case when s.place in ('running', 'backing_off') then coalesce(s.sdk_version, (
+    select 'howdah/' || w.version from howdah_core.worker w where w.no = s.worker)) end as last_attempt_server,
+  case when s.place = 'backing_off' then s.run_at end as next_retry_at,
+  (select howdah.failure_text(f.code, f.message)
+     from howdah_core.failure f
+    where f.id = case when s.place in ('running', 'backing_off', 'paused') then s.id end
+    order by f.n desc limit 1) as last_failure,
+  (select f.error_code
+     from howdah_core.failure f
+    where f.id = case when s.place in ('running', 'backing_off', 'paused') then s.id end
+    order by f.n desc limit 1) as last_failure_error_code,
+  (select f.entry_index::bigint
+     from howdah_core.failure f
+    where f.id = case when s.place in ('running', 'backing_off', 'paused') then s.id end
+    order by f.n desc limit 1) as last_failure_related_entry_index,
+  (select f.entry_name
+     from howdah_core.failure f
+    where f.id = case when s.place in ('running', 'backing_off', 'paused') then s.id end
+    order by f.n desc limit 1) as last_failure_related_entry_name,
+  (select howdah_core.entry_word(j.kind)
+     from howdah_core.failure f
+     left join howdah_core.journal j on j.id = f.id and j.idx = f.entry_index
+    where f.id = case when s.place in ('running', 'backing_off', 'paused') then s.id end
+    order by f.n desc limit 1) as last_failure_related_entry_type,
+  (select f.entry_index::bigint
+     from howdah_core.failure f
+    where f.id = case when s.place in ('running', 'backing_off', 'paused') then s.id end
+    order by f.n desc limit 1) as last_failure_related_command_index,
+  (select f.entry_name
+     from howdah_core.failure f
+    where f.id = case when s.place in ('running', 'backing_off', 'paused') then s.id end
+    order by f.n desc limit 1) as last_failure_related_command_name,
+  (select howdah_core.entry_word(j.kind)
+     from howdah_core.failure f
+     left join howdah_core.journal j on j.id = f.id and j.idx = f.entry_index
+    where f.id = case when s.place in ('running', 'backing_off', 'paused') then s.id end
+    order by f.n desc limit 1) as last_failure_related_command_type,
+  null::text as last_awaiting_on_future_json,
+  s.id as id_uuid,
+  s.parent_id as invoked_by_uuid,
+  s.place as place
+from howdah_core.restate_places s;
+
+comment on view restate.sys_invocation is
+  'Invocations with their attempts, with columns and values of Restate''s view. Fast by id_uuid, place and invoked_by_uuid.';
+comment on column restate.sys_invocation.id is 'The invocation''s id.';
+comment on column restate.sys_invocation.vqueue_id is 'Always null: there are no virtual queues.';
+comment on column restate.sys_invocation.status is
+  'pending (its key is held), scheduled, ready, running, backing-off, suspended, paused or completed.';
+comment on column restate.sys_invocation.completion_result is 'Once completed: success or failure.';
+comment on column restate.sys_invocation.completion_failure is
+  'Code and message with which it ended, where it did not succeed.';
+comment on column restate.sys_invocation.target is
+  'What is called: Service/handler or Service/key/handler.';
+comment on column restate.sys_invocation.target_service_name is 'The service''s name.';
+comment on column restate.sys_invocation.target_service_key is 'The key of the object or workflow.';
+comment on column restate.sys_invocation.target_handler_name is 'The handler''s name.';
+comment on column restate.sys_invocation.target_service_ty is
+  'service, virtual_object or workflow.';
+comment on column restate.sys_invocation.scope is 'Always null: there are no scopes.';
+comment on column restate.sys_invocation.limit_key is 'Always null: there are no limit keys.';
+comment on column restate.sys_invocation.idempotency_key is
+  'The idempotency key that the request carried.';
+comment on column restate.sys_invocation.invoked_by is
+  'ingress, service (invoked_by_id) or restart_as_new (restarted_from).';
+comment on column restate.sys_invocation.invoked_by_id is
+  'The invocation that called it or sent it.';
+comment on column restate.sys_invocation.invoked_by_subscription_id is
+  'Always null: there are no subscriptions.';
+comment on column restate.sys_invocation.invoked_by_service_name is
+  'The service of the invocation that called it or sent it.';
+comment on column restate.sys_invocation.invoked_by_target is
+  'The target of the invocation that called it or sent it.';
+comment on column restate.sys_invocation.restarted_from is
+  'The invocation that this one repeats, where an operator began it again.';
+comment on column restate.sys_invocation.pinned_deployment_id is
+  'The deployment that has begun it.';
+comment on column restate.sys_invocation.pinned_service_protocol_version is
+  'The version of the protocol that it is executed with.';
+comment on column restate.sys_invocation.trace_id is 'Always null.';
+comment on column restate.sys_invocation.journal_size is
+  'Entries in its journal, the input included.';
+comment on column restate.sys_invocation.journal_commands_size is
+  'Commands in its journal, the input included.';
+comment on column restate.sys_invocation.created_at is 'When it was accepted.';
+comment on column restate.sys_invocation.created_using_restate_version is 'Always null.';
+comment on column restate.sys_invocation.modified_at is 'When its status last changed.';
+comment on column restate.sys_invocation.inboxed_at is 'While it waits for its key: since when.';
+comment on column restate.sys_invocation.scheduled_at is
+  'For a delayed send: when it was accepted.';
+comment on column restate.sys_invocation.scheduled_start_at is
+  'For a delayed send: when it is to start.';
+comment on column restate.sys_invocation.running_at is 'When its first attempt began.';
+comment on column restate.sys_invocation.completed_at is 'When it was completed.';
+comment on column restate.sys_invocation.completion_retention is
+  'How long it is kept once it is completed.';
+comment on column restate.sys_invocation.journal_retention is
+  'How long its journal is kept once it is completed.';
+comment on column restate.sys_invocation.suspended_waiting_for_completions is
+  'While it is suspended: the completions that it waits for.';
+comment on column restate.sys_invocation.suspended_waiting_for_signals is
+  'While it is suspended: the signals that it waits for, by number; 1 cancels it.';
+comment on column restate.sys_invocation.suspended_waiting_future_json is
+  'While it is suspended: what it waits for, as JSON.';
+comment on column restate.sys_invocation.in_flight is 'Whether an attempt is being executed.';
+comment on column restate.sys_invocation.retry_count is
+  'How many attempts were begun: 1 during the first.';
+comment on column restate.sys_invocation.last_start_at is
+  'When the attempt that is being executed began.';
+comment on column restate.sys_invocation.last_attempt_deployment_id is
+  'The deployment of the last attempt.';
+comment on column restate.sys_invocation.last_attempt_server is
+  'What executed the last attempt: the SDK and its version.';
+comment on column restate.sys_invocation.next_retry_at is
+  'When the next attempt is due, while it backs off.';
+comment on column restate.sys_invocation.last_failure is
+  'Code and message of the last attempt that failed.';
+comment on column restate.sys_invocation.last_failure_error_code is
+  'The code of an error of howdah itself, which the documentation explains.';
+comment on column restate.sys_invocation.last_failure_related_entry_index is
+  'The journal entry that failed.';
+comment on column restate.sys_invocation.last_failure_related_entry_name is
+  'The name of the journal entry that failed.';
+comment on column restate.sys_invocation.last_failure_related_entry_type is
+  'The type of the journal entry that failed.';
+comment on column restate.sys_invocation.last_failure_related_command_index is
+  'The command that failed.';
+comment on column restate.sys_invocation.last_failure_related_command_name is
+  'The name of the command that failed.';
+comment on column restate.sys_invocation.last_failure_related_command_type is
+  'The type of the command that failed.';
+comment on column restate.sys_invocation.last_awaiting_on_future_json is 'Always null.';
+comment on column restate.sys_invocation.id_uuid is
+  'The id as uuid: what to filter on in SQL of your own.';
+comment on column restate.sys_invocation.invoked_by_uuid is
+  'invoked_by_id as uuid: what to filter on in SQL of your own.';
+comment on column restate.sys_invocation.place is
+  'The status in howdah''s own words: what to filter on in SQL of your own.';
