@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -207,7 +208,11 @@ def carry_out(world: World, block: Block, text: str, id_: str) -> None:
         else:
             if "from howdah.invocations" in text:
                 world.suspended()
-            [*_, answer] = world.cli.sql(query)[0]
+            for _ in range(100):
+                [*_rest, answer] = world.cli.sql(query)[0]
+                if answer != "still running":  # an attempt is on its way back
+                    break
+                time.sleep(0.05)
             assert answer in ("accepted", "done") or is_id(answer), f"{where}\n{answer}"
     else:
         printed = world.shell.run(text)
