@@ -153,6 +153,20 @@ async def test_another_connection_is_opened_when_the_peer_allows_no_more_streams
             exchange.reset()
 
 
+async def test_a_connection_is_replaced_before_its_peer_is_tired_of_it(connect: Connect) -> None:
+    async with serving() as server:
+        endpoint = connect(server.uri, exchanges_max=10)
+        long, heard = begin(endpoint, b"a", end=False)
+        for _ in range(25):
+            await begin(endpoint, b"b")[1].wait()
+        long.end()
+        await heard.wait()
+        await until(lambda: server.peers[0].is_lost and server.peers[1].is_lost)
+
+        assert [len(peer.requests) for peer in server.peers] == [10, 10, 6]
+    assert heard.body == b"a"
+
+
 async def test_what_waits_takes_the_place_of_what_ends(connect: Connect) -> None:
     class Narrow(Echo):
         settings = ((SettingCodes.MAX_CONCURRENT_STREAMS, 1),)

@@ -61,6 +61,9 @@ class Limits:
         pong_seconds: How long it may take to answer.
         stall_seconds: How long a peer may take nothing of what it should be sent.
         streams_max: Exchanges on one HTTP/2 connection; fewer if the peer says so.
+        exchanges_max: Exchanges on one HTTP/2 connection in all, before another takes its place. There
+            are servers (Hypercorn, after 1000) that close a connection for its age and break what
+            is under way on it.
         connections_max: Connections to one endpoint.
         unsent_bytes_max: What an exchange may keep unsent, beyond the body that it began with.
         header_bytes_max: The head of a response.
@@ -74,6 +77,7 @@ class Limits:
     pong_seconds: float = 20.0
     stall_seconds: float = 60.0
     streams_max: int = 128
+    exchanges_max: int = 900
     connections_max: int = 1024
     unsent_bytes_max: int = 64 << 20
     header_bytes_max: int = 64 << 10

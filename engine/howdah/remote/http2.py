@@ -44,7 +44,6 @@ REPLY_BYTES_MAX: Final = 1 << 20
 """What may wait in the transport above what we chose to send: replies to a peer that reads nothing."""
 _DEFAULT_WINDOW: Final = 65_535
 _TICK_SECONDS: Final = (0.01, 5.0)
-_LAST_STREAM_ID: Final = 2**31 - 1 - 1000
 _H11_ANSWER: Final = b"HTTP/1."
 _CONFIG: Final = H2Configuration(client_side=True, header_encoding=None)
 
@@ -132,7 +131,7 @@ class Http2Connection(asyncio.Protocol, Connection):
             del self._exchanges[stream_id]
             exchange.give_up(EndpointError("protocol", f"the request cannot be sent: {error}"))
             return
-        if stream_id >= _LAST_STREAM_ID:
+        if stream_id >= 2 * self._limits.exchanges_max - 1:
             self.retire()
         if exchange.unsent:
             self.wants_write(exchange)
