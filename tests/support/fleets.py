@@ -15,6 +15,7 @@ import asyncpg
 from howdah.errors import StoreUnavailable
 from howdah.options import Options
 from howdah.service import AnyService
+from howdah.store.batch import APPEND_BATCH, COMMIT_BATCH
 from howdah.worker.engine import Engine
 from support.engines import crash, fence
 
@@ -69,11 +70,14 @@ class Fleet:
                 break
             except StoreUnavailable:
                 await engine.stop()
+        engine.lane._call = self._slow(engine.lane._call)  # type: ignore[method-assign,assignment]
         engine.database.fetch = self._slow(engine.database.fetch)  # type: ignore[method-assign,assignment]
         self.engines.append(engine)
 
-    def _look(self, _statement: str) -> None:
-        if self._numbers.random() < self._fault_part:
+    def _look(self, statement: str) -> None:
+        # What the lane writes is worth more trouble than what loops look at.
+        part = self._fault_part * (4 if statement in (APPEND_BATCH, COMMIT_BATCH) else 1)
+        if self._numbers.random() < part:
             self.happened["lost calls"] += 1
             raise StoreUnavailable(doing="testing what happens then")
 

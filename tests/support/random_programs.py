@@ -51,6 +51,8 @@ def random_program(numbers: random.Random, *, is_inner: bool = False) -> list[Op
         drawn = numbers.random()
         if drawn < 0.45 or not program:
             program.append(["make", numbers.choice(KINDS)])
+            if numbers.random() < 0.3:
+                program.append(["wait", "one", [-1]])  # for what was made last
         elif drawn < 0.9 or is_inner:
             chosen = [numbers.randint(0, 11) for _ in range(numbers.randint(1, 4))]
             program.append(["wait", numbers.choice(WAYS), chosen])

@@ -1,9 +1,9 @@
-"""Random programs as real handlers, with a record of what their attempts saw and executed."""
+"""Random programs as real handlers, with a record of what they executed, and on what it rested."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -30,11 +30,13 @@ class RandomServices:
 
     Attributes:
         histories: What each attempt of an invocation saw, in the order in which they began.
+        rested: What an invocation had seen whenever the code of one of its steps began.
         executed: How often the code of a step ran, by invocation and step.
     """
 
     def __init__(self) -> None:
-        self.histories: dict[UUID, list[list[str]]] = {}
+        self.histories: defaultdict[UUID, list[list[str]]] = defaultdict(list)
+        self.rested: defaultdict[UUID, list[list[str]]] = defaultdict(list)
         self.executed: Counter[tuple[UUID, int]] = Counter()
         self.leaf = leaf = VirtualObject("Leaf", invocation_retry_policy=FAST)
         self.program = program = Workflow("Program", invocation_retry_policy=FAST)
@@ -56,8 +58,8 @@ class RandomServices:
         async def run(ctx: WorkflowContext, operations: list[Operation]) -> list[str]:
             id_ = UUID(ctx.request().id)
             seen: list[str] = []
-            self.histories.setdefault(id_, []).append(seen)
-            await execute(operations, _Real(self, ctx, id_), seen)
+            self.histories[id_].append(seen)
+            await execute(operations, _Real(self, ctx, id_, seen), seen)
             return seen
 
         @program.handler()
@@ -87,8 +89,11 @@ class RandomServices:
 class _Real:
     """A real context's verbs, for `execute`."""
 
-    def __init__(self, services: RandomServices, ctx: WorkflowContext, id_: UUID) -> None:
+    def __init__(
+        self, services: RandomServices, ctx: WorkflowContext, id_: UUID, seen: list[str]
+    ) -> None:
         self._services = services
+        self._seen = seen
         self._ctx = ctx
         self._id = id_
 
@@ -113,6 +118,7 @@ class _Real:
 
     def _step(self, number: int, *, is_failing: bool) -> Callable[[], Any]:
         async def step() -> str:
+            self._services.rested[self._id].append(list(self._seen))
             self._services.executed[self._id, number] += 1
             count = self._services.executed[self._id, number]
             await asyncio.sleep(0.001 * (number % 4))
