@@ -65,6 +65,22 @@ async def slow_step(ctx: restate.Context, request: dict[str, Any]) -> str:
 
 
 @greeter.handler()
+async def slowly(ctx: restate.Context, request: dict[str, Any]) -> str:
+    """Two steps that take a while, with a timer and a call between them."""
+    name, seconds = request["name"], request["seconds"]
+
+    async def step(number: int) -> str:
+        await asyncio.sleep(seconds)
+        return executed(f"{name} {number}")
+
+    await ctx.run_typed("one", step, number=1)
+    await ctx.sleep(timedelta(seconds=seconds))
+    await ctx.object_call(add, request["key"], 1)
+    await ctx.run_typed("two", step, number=2)
+    return f"{name} done"
+
+
+@greeter.handler()
 async def nap(ctx: restate.Context, seconds: float) -> str:
     await ctx.sleep(timedelta(seconds=seconds))
     return "awake"
@@ -191,6 +207,23 @@ async def race(ctx: restate.Context, request: dict[str, Any]) -> str:
             return str(value)
         case _:
             return "too late"
+
+
+@greeter.handler()
+async def everything(ctx: restate.Context, key: str) -> list[Any]:
+    """A step, a timer, calls and sends of each kind, an awakeable, a signal to itself."""
+    first = await ctx.run_typed("first", executed, what="first")
+    await ctx.sleep(timedelta(milliseconds=20))
+    ctx.object_send(add, key, 10)
+    called = await ctx.object_call(add, key, 1)
+    once = await ctx.object_call(add, key, 1, idempotency_key="once")
+    name, answer = ctx.awakeable(type_hint=str)
+    ctx.service_send(answer_to, {"id": name, "value": "yes"})
+    answered = await answer
+    ctx.resolve_signal(ctx.request().id, "go", "now")
+    signalled = await ctx.signal("go", type_hint=str)
+    second = await ctx.run_typed("second", executed, what="second")
+    return [first, called, once, answered, signalled, second]
 
 
 @greeter.handler()

@@ -39,7 +39,7 @@ class SdkEndpoint:
                 [sys.executable, "-m", "hypercorn", f"{self.program.stem}:app",
                  "--bind", f"127.0.0.1:{self._port}"],
                 cwd=self.program.parent, stdout=sink, stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL, start_new_session=True,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", "WITNESS": str(self.witness),
                      **self._environment},
             )  # fmt: skip
@@ -64,7 +64,8 @@ class SdkEndpoint:
 
     def kill(self) -> None:
         """End it in the middle of whatever it does."""
-        self._process.send_signal(signal.SIGKILL)
+        # Hypercorn serves in a child of its own.
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
 
     def stop(self) -> None:
