@@ -258,6 +258,38 @@ async def test_a_call_that_is_done_may_outlive_its_callee(history: Database) -> 
     assert await _violations(history) == set()
 
 
+REMOTE = """
+update howdah_core.journal set detail = jsonb_build_object('id_cid', cid + 3, 'label', 'to Mailer')
+ where id = history.id(12) and kind = 5;
+select history.entry(12, 4, 106, 10.1, 4, p_ref => 13), history.entry(12, 5, 106, 10.1, 5, p_ref => 14),
+       history.entry(12, 6, 106, 10.1, 6, p_ref => 15);
+"""
+"""As an SDK for Restate numbers it: each call names the completion that tells it its callee's id."""
+
+
+async def test_a_remote_journal_names_who_is_told_which_id(history: Database) -> None:
+    await history.execute(REMOTE)
+
+    told = await history.fetch(
+        "select index, target, completes from howdah.journal"
+        " where invocation_id = history.id(12) and type = 'invocation id' order by index"
+    )
+
+    assert await _violations(history) == set()
+    assert [tuple(row) for row in told] == [
+        (4, "Mailer/send", 1), (5, "Mailer/send", 2), (6, "Mailer/send", 3)
+    ]  # fmt: skip
+
+
+async def test_an_id_that_no_remote_call_asked_for_is_named(history: Database) -> None:
+    await history.execute(REMOTE)
+    await history.execute(
+        "update howdah_core.journal set cid = 9 where id = history.id(12) and idx = 6"
+    )
+
+    assert await _violations(history) == {(UNASKED, 12)}
+
+
 async def test_state_and_calls_are_not_judged_by_a_journal_that_was_removed(
     history: Database,
 ) -> None:
