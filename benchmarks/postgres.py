@@ -49,7 +49,9 @@ class Postgres:
             await self._settle()
             yield dsn
         finally:
-            await self._execute(self._dsn, f"drop database if exists {name} with (force)")
+            # As the superuser, if we are: others may not end a worker of autovacuum.
+            drop = f"drop database if exists {name} with (force)"
+            await self._execute(self._maintenance_dsn, drop)
 
     async def settings(self) -> dict[str, str]:
         """The settings of the server that matter to a figure, as it shows them."""
