@@ -57,22 +57,31 @@ def result_hint_of(action: Callable[..., Any]) -> Any:
     if annotation is Any or (isinstance(annotation, type) and not typing.get_args(annotation)):
         return annotation
     code = getattr(function, "__code__", None)
-    if not isinstance(annotation, str) or code is None:
-        return _awaited(_looked_up(function))
-    if any(name in annotation for name in code.co_freevars):
+    if code is None or _mentions(annotation, code.co_freevars):
         return _awaited(_looked_up(function))
     # Steps are often closures made anew by each attempt, but at one place in the program.
     place = (function.__module__, function.__qualname__, annotation)
-    hint = _results.get(place, _results)
-    if hint is _results:
+    try:
+        return _results[place]
+    except KeyError:
         hint = _awaited(_looked_up(function))
         if len(_results) >= _RESULTS_CACHED_MAX:
             _results.clear()
         _results[place] = hint
-    return hint
+        return hint
+    except TypeError:  # an annotation that cannot be hashed
+        return _awaited(_looked_up(function))
 
 
-_results: dict[tuple[str, str, str], Any] = {}
+_results: dict[tuple[str, str, Any], Any] = {}
+
+
+def _mentions(annotation: Any, names: tuple[str, ...]) -> bool:
+    """Whether it may mean another type with each call of the enclosing function."""
+    if not names:
+        return False
+    text = annotation if isinstance(annotation, str) else repr(annotation)
+    return any(name in text for name in names)
 
 
 def _innermost(action: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
@@ -110,3 +110,18 @@ def test_closures_at_one_place_do_not_share_what_they_close_over() -> None:
 
     assert result_hint_of(step_of(int)) is int
     assert result_hint_of(step_of(str)) is str
+
+
+def test_annotations_that_are_no_texts_are_told_apart_at_one_place() -> None:
+    def step_of(annotation: Any) -> Callable[[], Any]:
+        def step() -> Any: ...
+
+        step.__annotations__["return"] = annotation
+        return step
+
+    unhashable = Annotated[int, []]
+
+    for annotation in (list[int], list[str], Awaitable[bytes], unhashable, list[int]):
+        expected = bytes if annotation == Awaitable[bytes] else annotation
+        assert result_hint_of(step_of(annotation)) == expected
+    assert result_hint_of(step_of(None)) is type(None)
