@@ -40,6 +40,8 @@ T = TypeVar("T")
 
 CLOSE_SECONDS = 5.0  # how long open connections may take to end after the engine has drained
 START_ATTEMPTS_MAX = 5
+COLLECT_AFTER = 20_000
+"""New objects until garbage is looked for: attempts free themselves, so that looking finds nothing."""
 POSTGRES_PORT = 5432
 
 
@@ -146,6 +148,7 @@ async def serve_process(
             on_ready()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
         await _until_asked(stopping, servers)
         logger.info("process draining")
         await engine.drain()

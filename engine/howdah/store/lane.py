@@ -470,6 +470,7 @@ class Lane:
             verdict = refused.get(position)
             if verdict is None:
                 unit.attempt.on_committed(unit, clock)
+                unit.tied.clear()  # they refer to each other
                 continue
             held.update(id(new) for new in unit.calls)
             if verdict == b"L":

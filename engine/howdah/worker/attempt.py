@@ -191,6 +191,8 @@ class Attempt(ABC):
         self._is_over = True
         if self.machine.closed is None:
             self.machine.closed = reason
+        # The unit refers back: without this the attempt would be freed by garbage collection only.
+        self._finishing = None
         for timer in self._timers.values():
             timer.cancel()
         self._interrupt(reason)

@@ -34,6 +34,7 @@ _NAME_BYTES_MAX = 1024
 """Bytes of a key, a state name or an idempotency key at most."""
 _FLOAT = serde_for(float)
 _BYTES = BytesSerde()
+_PLAIN: RunOptions[Any] = RunOptions()
 
 
 class _Future(DurableFuture[T]):
@@ -225,7 +226,7 @@ class Step(NamedTuple):
         args: tuple[Any, ...] | None = None,
     ) -> Step:
         """The arguments of `ctx.run`."""
-        options: RunOptions[Any] = RunOptions()
+        options = _PLAIN
         if max_attempts is not None or max_retry_duration is not None:
             options = RunOptions(max_attempts=max_attempts, max_retry_duration=max_retry_duration)
         call = functools.partial(action, *args) if args else action
@@ -321,11 +322,13 @@ class LocalContext(WorkflowContext):
         return self.start(Step.typed(name, action, options, *args, **kwargs))
 
     def read_clock(self) -> Step:
-        return Step("time", self._attempt.engine.skipping.time, False, _FLOAT, RunOptions())
+        return Step("time", self._attempt.engine.skipping.time, False, _FLOAT, _PLAIN)
 
     def start(self, step: Step) -> DurableFuture[Any]:
         attempt = self._attempt
-        cid = attempt.steps.start(step.name, step.call, step.is_async, step.serde, step.options)
+        cid = attempt.steps.start(
+            attempt, step.name, step.call, step.is_async, step.serde, step.options
+        )
         return _Future(attempt, cid, step.serde)
 
     def sleep(self, delta: timedelta, name: str | None = None) -> DurableFuture[None]:

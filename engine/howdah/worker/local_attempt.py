@@ -83,7 +83,7 @@ class LocalAttempt(Attempt):
         self, engine: Engine, record: Record, row: HandlerRow, handler: Handler[Any, Any]
     ) -> None:
         super().__init__(engine, record, row, handler)
-        self.steps = Steps(self)
+        self.steps = Steps()
         self.waiting_since = 0.0
         self.bridge: Bridge | None = None
         self.is_queued = False
@@ -124,7 +124,9 @@ class LocalAttempt(Attempt):
                 raise TerminalError(f"the result can't be written: {error}", 500) from error
             self.check_size(value, "the result")
             self.machine.finish()
-        except Interrupt:
+        except Interrupt as interrupt:
+            # It is kept to be raised again; its frames would keep all that the handler had.
+            interrupt.__traceback__ = None
             return
         except TerminalError as error:
             self._end_failed(error)
@@ -162,7 +164,7 @@ class LocalAttempt(Attempt):
             self.machine.arrived(entry)
 
     def _on_stored(self, unit: Unit, wakes: bool) -> None:
-        self.steps.on_stored()
+        self.steps.on_stored(self)
         if wakes:
             self.try_resume()
         if self._waiter is not None and (unit.wants_clock or not self.inactivity_seconds):
@@ -262,7 +264,7 @@ class LocalAttempt(Attempt):
             known = completed.get(id_cid)
             if known is not None and known.ref is not None:
                 self.send_cancellation(known.ref)
-        self.steps.cancel()
+        self.steps.cancel(self)
 
     @property
     def _is_waiting(self) -> bool:

@@ -8,10 +8,9 @@ waits for that commit (docs/decisions/0001-reveal-after-commit.md).
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 from collections.abc import Callable
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,17 +40,19 @@ class _Step(NamedTuple):
 class Steps:
     """What one attempt executes outside of the journal.
 
+    It is told its attempt with each call and keeps no reference to it: so an attempt that is over is
+    freed at once. Garbage collection would cost more than all that a step does.
+
     Attributes:
-        runs: The steps under way, with their completion ids.
+        runs: The steps under way.
     """
 
-    __slots__ = ("_attempt", "_gated", "_shown", "runs")
+    __slots__ = ("_gated", "_shown", "runs")
 
-    def __init__(self, attempt: LocalAttempt) -> None:
-        self._attempt = attempt
-        self.runs: dict[asyncio.Task[None], int] = {}
+    def __init__(self) -> None:
+        self.runs: dict[asyncio.Task[None], _Step] = {}
         self._shown: set[int] = set()
-        self._gated: dict[int, tuple[str, Callable[[], None]]] = {}
+        self._gated: list[tuple[_Step, Context]] = []
 
     @property
     def are_under_way(self) -> bool:
@@ -70,18 +71,17 @@ class Steps:
         self._shown.discard(entry.idx)
         return True
 
-    def on_stored(self) -> None:
+    def on_stored(self, attempt: LocalAttempt) -> None:
         """A unit is on disk: steps that rest on it begin."""
-        attempt = self._attempt
         if (
             self._gated
             and not self._shown
             and not attempt.is_leaving
             and attempt.machine.closed is None
         ):
-            gated, self._gated = self._gated, {}
-            for _, begin in gated.values():
-                begin()
+            gated, self._gated = self._gated, []
+            for step, context in gated:
+                self._begin(attempt, step, context)
 
     def stop(self) -> None:
         """The attempt is over: nothing more is executed."""
@@ -90,18 +90,27 @@ class Steps:
             if run is not asyncio.current_task():
                 run.cancel()
 
-    def cancel(self) -> None:
+    def cancel(self, attempt: LocalAttempt) -> None:
         """The invocation is cancelled: steps under way end, others do not begin."""
-        for run, cid in list(self.runs.items()):
-            if not run.done():
-                run.cancel(f"cancelled: {cid}")
-        gated, self._gated = self._gated, {}
-        for cid, (name, _) in gated.items():
-            self._attempt.notify(Kind.RUN_COMPLETED, cid, None, _cancelled_step(name))
-            self._attempt.flush()
+        for run, step in list(self.runs.items()):
+            if run.done():
+                continue
+            run.cancel(f"cancelled: {step.cid}")
+            if not _has_begun(run):
+                # It will not run a line, its own end included.
+                del self.runs[run]
+                self._record_cancelled(attempt, step)
+        gated, self._gated = self._gated, []
+        for step, _ in gated:
+            self._record_cancelled(attempt, step)
+
+    def _record_cancelled(self, attempt: LocalAttempt, step: _Step) -> None:
+        attempt.notify(Kind.RUN_COMPLETED, step.cid, None, _cancelled_step(step.name))
+        attempt.flush()
 
     def start(
         self,
+        attempt: LocalAttempt,
         name: str,
         action: Callable[[], Any],
         is_async: bool,
@@ -109,7 +118,6 @@ class Steps:
         options: RunOptions[Any],
     ) -> int:
         """Record a step and execute it, unless its result is recorded. Returns the cid."""
-        attempt = self._attempt
         entry, _ = attempt.command(Kind.RUN, name, cids=1)
         cid = entry.cid
         assert cid is not None
@@ -118,26 +126,20 @@ class Steps:
         step = _Step(cid, name, action, is_async, serde, options)
         if self.must_wait:
             # It begins with the commit of what it rests on.
-            self._gated[cid] = (name, functools.partial(copy_context().run, self._begin, step))
+            self._gated.append((step, copy_context()))
         else:
-            self._begin(step)
+            self._begin(attempt, step, None)
         return cid
 
-    def _begin(self, step: _Step) -> None:
-        run = asyncio.get_running_loop().create_task(self._execute(step))
-        self.runs[run] = step.cid
-        run.add_done_callback(functools.partial(self._on_done, step))
+    def _begin(self, attempt: LocalAttempt, step: _Step, context: Context | None) -> None:
+        coroutine = self._execute(attempt, step)
+        run = asyncio.get_running_loop().create_task(coroutine, context=context)
+        self.runs[run] = step
 
-    def _on_done(self, step: _Step, run: asyncio.Task[None]) -> None:
-        """A step that was cancelled before it began has run nothing, its own end included."""
-        attempt = self._attempt
-        is_unsaid = self.runs.pop(run, None) is not None
-        if is_unsaid and attempt.machine.closed is None and attempt.is_open:
-            self._record(step.cid, None, _cancelled_step(step.name))
-
-    def _record(self, cid: int, value: bytes | None, detail: str | None) -> None:
+    def _record(
+        self, attempt: LocalAttempt, cid: int, value: bytes | None, detail: str | None
+    ) -> None:
         """Record a step's result; show it at once if it is next in the journal."""
-        attempt = self._attempt
         is_next = attempt.uncommitted == len(self._shown) and not attempt.engine.always_replay
         entry = attempt.notify(Kind.RUN_COMPLETED, cid, value, detail).entries[-1]
         if not is_next:
@@ -149,29 +151,28 @@ class Steps:
         # After the handler has had its turn.
         asyncio.get_running_loop().call_soon(attempt.flush)
 
-    async def _execute(self, step: _Step) -> None:
-        attempt = self._attempt
+    async def _execute(self, attempt: LocalAttempt, step: _Step) -> None:
         try:
-            result = await self._result_of(step)
+            result = await self._result_of(attempt, step)
         finally:
             run = asyncio.current_task()
             if run is not None:
                 self.runs.pop(run, None)
         if result is not None and attempt.is_open:
-            self._record(step.cid, *result)
+            self._record(attempt, step.cid, *result)
 
-    async def _result_of(self, step: _Step) -> tuple[bytes | None, str | None] | None:
+    async def _result_of(
+        self, attempt: LocalAttempt, step: _Step
+    ) -> tuple[bytes | None, str | None] | None:
         """Its value or its failure; None: it has none, the attempt failed or is over."""
-        attempt = self._attempt
         skipping = attempt.engine.skipping
         count, started, pause = 0, skipping.seconds(), 0.0
-        policy = step.options.retry_policy()
         while True:
             count += 1
             try:
                 if pause:
                     await skipping.pause(pause)
-                return await self._try(step), None
+                return await self._try(attempt, step), None
             except TerminalError as error:
                 return None, failure_detail(error.status_code, error.message, error.metadata)
             except Interrupt:
@@ -182,6 +183,7 @@ class Steps:
                 # A step that its invocation's cancellation ended is not executed again.
                 return None, _cancelled_step(step.name)
             except Exception as error:
+                policy = step.options.retry_policy()
                 if policy is None:
                     attempt.fail(error, step.name)
                     return None
@@ -192,9 +194,8 @@ class Steps:
                 asked = error.retry_after if isinstance(error, RetryableError) else None
                 pause = (delay if asked is None else asked).total_seconds()
 
-    async def _try(self, step: _Step) -> bytes:
-        attempt = self._attempt
-        result = await self._executed(step)
+    async def _try(self, attempt: LocalAttempt, step: _Step) -> bytes:
+        result = await self._executed(attempt, step)
         try:
             value = step.serde.serialize(result)
         except UsageError as error:
@@ -204,9 +205,8 @@ class Steps:
         attempt.check_size(value, f"the result of step {step.name!r}")
         return value
 
-    async def _executed(self, step: _Step) -> Any:
+    async def _executed(self, attempt: LocalAttempt, step: _Step) -> Any:
         """What its action returns."""
-        attempt = self._attempt
         token = executing.set(attempt)
         try:
             if step.is_async:
@@ -223,3 +223,11 @@ class Steps:
 
 def _cancelled_step(name: str) -> str:
     return failure_detail(409, f"step {name!r} was cancelled", None)
+
+
+def _has_begun(run: asyncio.Task[None]) -> bool:
+    coroutine = run.get_coro()
+    return (
+        not inspect.iscoroutine(coroutine)
+        or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED
+    )
