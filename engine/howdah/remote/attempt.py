@@ -19,7 +19,7 @@ from uuid import UUID
 
 import msgspec
 
-from howdah.errors import InvalidId, RemoteFailure, TerminalError, UnknownTarget
+from howdah.errors import InvalidId, RemoteFailure, UnknownTarget
 from howdah.ids import parse_any_id, parse_awakeable_id, uuid7
 from howdah.machine.entries import NOTIFICATION, Entry, Kind, signal_cid
 from howdah.remote.entries import (
@@ -44,7 +44,8 @@ from howdah.remote.wire import (
 from howdah.store.registry import HandlerRow
 from howdah.store.units import Ask, Mail, NewInvocation, Outcome, Record, Unit
 from howdah.store.units import Final as End
-from howdah.worker.attempt import Attempt, error_of
+from howdah.worker.attempt import Attempt
+from howdah.worker.failures import failed_outcome
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -512,19 +513,12 @@ class RemoteAttempt(Attempt):
         if output is None:
             self._refuse("RT0012", "it ended without an output")
             return
-        error = None
+        value = output.value or b""
+        outcome = Outcome(self.id, "succeeded", value, None, None, None, None, self.row.no)
         if "code" in output.facts:
-            error = error_of(failure_json(output.message.failure))
+            outcome = failed_outcome(self.id, self.row.no, failure_json(output.message.failure))
         self._append(output)
-        self._complete(self.pending(), self._outcome_of(output.value or b"", error))
-
-    def _outcome_of(self, value: bytes, error: TerminalError | None) -> Outcome:
-        if error is None:
-            return Outcome(self.id, "succeeded", value, None, None, None, None, self.row.no)
-        message = error.message.replace("\x00", "\ufffd")
-        return Outcome(
-            self.id, "failed", b"", error.status_code, message, error.metadata, None, self.row.no
-        )
+        self._complete(self.pending(), outcome)
 
     def _on_suspension(self, message: Any) -> None:
         future = message.awaiting_on if message.HasField("awaiting_on") else message
@@ -629,7 +623,7 @@ class RemoteAttempt(Attempt):
     @property
     def is_open(self) -> bool:
         """Whether notifications may still be written into the journal from here."""
-        return not self._is_over and self._finishing is None
+        return not self._is_over and self._finishing is None and self.machine.closed is None
 
     def yield_soon(self) -> bool:
         """Ask the endpoint to suspend; False: that was asked already, or it is at its end."""

@@ -152,10 +152,14 @@ class Lane:
             forgotten.append(attempt.unit)
         attempt.unit = None
         for unit in forgotten:
-            self._release(unit)
+            self.free_slots_of(unit)
 
-    def _release(self, unit: Unit) -> None:
-        self._owner.release_slots(sum(new.is_granted for new in unit.calls))
+    def free_slots_of(self, unit: Unit) -> None:
+        """Give back the slots that were reserved for callees which this unit will not begin."""
+        for new in unit.calls:
+            if new.is_granted:
+                new.is_granted = False
+                self._owner.release_slots(1)
 
     @property
     def lag_seconds(self) -> float:
@@ -325,7 +329,10 @@ class Lane:
         self._is_stalled = False
         logger.error("a batch was refused for its data", extra={"error_code": state or "client"})
         for unit in units:
-            self._release(unit)
+            # Nobody may add to what none of them has written.
+            self.free_slots_of(unit)
+            unit.attempt.close_refused()
+        for unit in units:
             unit.attempt.on_refused(error)
         for new in accepts:
             self._owner.release_slots(int(new.is_granted))
@@ -474,8 +481,7 @@ class Lane:
                 continue
             held.update(id(new) for new in unit.calls)
             if verdict == b"L":
-                for new in unit.calls:
-                    owner.release_slots(int(new.is_granted))
+                self.free_slots_of(unit)
                 for other in unit.tied:
                     other.tied.remove(unit)
                     other.attempt.on_tie_lost(other, unit)

@@ -28,8 +28,8 @@ from howdah.testing.journals import JOURNAL, Journal, journal_of
 from howdah.testing.problems import ForgottenAwait
 from howdah.testing.serving import check_services, handler_in, keyed_in, options_of
 from howdah.testing.verbs import Verb, Verbs
-from howdah.worker.attempt import failure_detail
 from howdah.worker.engine import Engine
+from howdah.worker.failures import failure_detail
 
 In = TypeVar("In")
 Out = TypeVar("Out")

@@ -34,6 +34,7 @@ from howdah.machine.machine import Machine
 from howdah.retry import RetryPolicy, delay_after
 from howdah.store.registry import HandlerRow
 from howdah.store.units import Final, Mail, Outcome, Record, Unit
+from howdah.worker.failures import failure_detail, storable, words_of
 
 if TYPE_CHECKING:
     from howdah.worker.engine import Engine
@@ -41,20 +42,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STACKTRACE_CHARACTERS_MAX = 8_000
-
-
-def failure_detail(code: int, message: str, metadata: dict[str, str] | None) -> str:
-    """The JSON of a failed notification or output."""
-    facts: dict[str, Any] = {"code": code, "message": message}
-    if metadata:
-        facts["metadata"] = metadata
-    return msgspec.json.encode(facts).decode().replace("\\u0000", "\\ufffd")
-
-
-def error_of(detail: str) -> TerminalError:
-    """The error that a failed notification stands for."""
-    facts = msgspec.json.decode(detail)
-    return TerminalError(facts["message"], facts["code"], facts.get("metadata"))
 
 
 class Executable(Protocol):
@@ -233,9 +220,13 @@ class Attempt(ABC):
         if unit.final is not None:
             self._finishing = unit
 
+    def close_refused(self) -> None:
+        """The database refused a unit of this attempt: it is over, nothing more goes into its journal."""
+        self.engine.lane.discard(self)
+        self.machine.closed = self.machine.closed or Suspended()
+
     def on_refused(self, error: Exception) -> None:
         """The database can't store what this attempt wrote. Nothing of the unit was written."""
-        self.engine.lane.discard(self)
         logger.warning(
             "the database refused an attempt's data",
             extra={"invocation_id": str(self.id), "error_code": getattr(error, "sqlstate", "")},
@@ -310,7 +301,7 @@ class Attempt(ABC):
 
         A suspension that was not sent yet is called off by what arrives.
         """
-        if self._is_over:
+        if self._is_over or self.machine.closed is not None:
             return False
         finishing = self._finishing
         if finishing is None:
@@ -427,7 +418,7 @@ class Attempt(ABC):
             extra={
                 "invocation_id": str(self.id), "attempt": self.record.attempts,
                 "service": self.row.service, "handler": self.row.name,
-                "error": f"{type(error).__name__}: {error}",
+                "error": words_of(error),
             },
         )  # fmt: skip
         self._give_back_failed(error, step)
@@ -439,8 +430,8 @@ class Attempt(ABC):
         failure: dict[str, Any] = {
             "code": getattr(error, "status_code", 500),
             "error_code": error.code if isinstance(error, HowdahError) else None,
-            "message": _words_of(error),
-            "stacktrace": stack,
+            "message": words_of(error),
+            "stacktrace": storable(stack),
             "entry_name": step,
         }
         if isinstance(error, RemoteFailure):
@@ -477,12 +468,11 @@ class Attempt(ABC):
     def _give_up(self, error: BaseException, failure: str) -> None:
         """Retries are exhausted: pause, or kill, as the policy says."""
         if not failure:
-            failure = failure_detail(500, str(error), None)
+            failure = failure_detail(500, error, None)
         self._stop_code()
         unit = self.pending()
         if self.handler.retry_policy.on_max_attempts == "kill":
-            message = _words_of(error).replace("\x00", "\ufffd")
-            outcome = Outcome(self.id, "killed", b"", 500, message, None, None, self.row.no)
+            outcome = Outcome(self.id, "killed", b"", 500, words_of(error), None, None, self.row.no)
             self._complete(unit, outcome)
             if unit.final is not None:
                 unit.final.failure = failure
@@ -549,9 +539,3 @@ def _completion(outcome: Outcome) -> tuple[bytes | None, str | None]:
 
 def _completion_mail(target: UUID, cid: int, outcome: Outcome) -> Mail:
     return Mail(target, Kind.CALL_COMPLETED, cid, *_completion(outcome))
-
-
-def _words_of(error: BaseException) -> str:
-    if isinstance(error, RemoteFailure):
-        return error.message
-    return f"{type(error).__name__}: {error}"

@@ -24,7 +24,7 @@ from howdah.machine.machine import WaitKey
 from howdah.retry import RunOptions
 from howdah.serde import BytesSerde, DefaultSerde, Serde, serde_for
 from howdah.store.registry import HandlerRow
-from howdah.worker.attempt import error_of, failure_detail
+from howdah.worker.failures import error_of, failure_detail
 from howdah.worker.local_attempt import LocalAttempt
 from howdah.worker.steps import executing
 

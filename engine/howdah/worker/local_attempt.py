@@ -29,7 +29,8 @@ from howdah.machine.entries import CANCEL, Entry, Kind, signal_cid
 from howdah.machine.machine import WaitKey
 from howdah.store.registry import HandlerRow
 from howdah.store.units import Ask, Final, Mail, NewInvocation, Outcome, Record, Unit
-from howdah.worker.attempt import Attempt, failure_detail
+from howdah.worker.attempt import Attempt
+from howdah.worker.failures import failed_outcome, failure_detail
 from howdah.worker.steps import Steps
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class LocalAttempt(Attempt):
         except Exception as error:
             self._fail(error)
         else:
-            self._end("succeeded", value, None)
+            self._end(value, None)
 
     def _close(self, reason: BaseException) -> None:
         self.steps.stop()
@@ -583,20 +584,17 @@ class LocalAttempt(Attempt):
         except NonDeterminism as mismatch:
             self._fail(mismatch)
             return
-        self._end("failed", b"", error)
+        self._end(b"", error)
 
-    def _end(self, how: str, value: bytes, error: TerminalError | None) -> None:
+    def _end(self, value: bytes, error: TerminalError | None) -> None:
         if self._is_over or self._finishing is not None:
             return
         detail = None
-        message = None
-        if error is not None:
-            message = error.message.replace("\x00", "\ufffd")
+        if error is None:
+            outcome = Outcome(self.id, "succeeded", value, None, None, None, None, self.row.no)
+        else:
             detail = failure_detail(error.status_code, error.message, error.metadata)
-        outcome = Outcome(
-            self.id, how, value, error.status_code if error else None, message,
-            error.metadata if error else None, None, self.row.no,
-        )  # fmt: skip
+            outcome = failed_outcome(self.id, self.row.no, detail)
         machine = self.machine
         unit = self.pending()
         unit.entries.append(

@@ -72,8 +72,7 @@ class Recovery:
         self.is_running = True
         lost = {id(unit.attempt): unit.attempt for unit in units}
         for unit in units:
-            for new in unit.calls:
-                engine.release_slots(int(new.is_granted))
+            engine.lane.free_slots_of(unit)
         for attempt in lost.values():
             attempt.abandon()
         for new in accepts:

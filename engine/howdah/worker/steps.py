@@ -18,7 +18,7 @@ from howdah.errors import Interrupt, RetryableError, TerminalError, UsageError
 from howdah.machine.entries import Entry, Kind
 from howdah.retry import RunOptions, delay_after
 from howdah.serde import Serde
-from howdah.worker.attempt import failure_detail
+from howdah.worker.failures import failure_detail, storable
 
 if TYPE_CHECKING:
     from howdah.worker.local_attempt import LocalAttempt
@@ -190,7 +190,7 @@ class Steps:
                 elapsed = timedelta(seconds=skipping.seconds() - started)
                 delay = delay_after(policy, count, attempt.engine.jitter(), elapsed=elapsed)
                 if delay is None:
-                    return None, failure_detail(500, f"step {step.name!r} failed: {error}", None)
+                    return None, _failed_step(step.name, error)
                 asked = error.retry_after if isinstance(error, RetryableError) else None
                 pause = (delay if asked is None else asked).total_seconds()
 
@@ -219,6 +219,10 @@ class Steps:
             return await result if inspect.isawaitable(result) else result
         finally:
             executing.reset(token)
+
+
+def _failed_step(name: str, error: Exception) -> str:
+    return failure_detail(500, f"step {name!r} failed: {storable(error)}", None)
 
 
 def _cancelled_step(name: str) -> str:
