@@ -114,6 +114,8 @@ class Lane:
         self._units: list[Unit] = []
         self._accepts: list[NewInvocation] = []
         self._deliveries: list[Delivery] = []
+        self.turn = asyncio.Lock()
+        """While somebody else holds it, nothing is on its way and no batch begins."""
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -153,6 +155,16 @@ class Lane:
         attempt.unit = None
         for unit in forgotten:
             self.free_slots_of(unit)
+
+    def refuse_requests(self, doing: str = "committing") -> None:
+        """Tell those whose requests and signals wait that they are not written."""
+        accepts, self._accepts = self._accepts, []
+        deliveries, self._deliveries = self._deliveries, []
+        for new in accepts:
+            self._owner.release_slots(int(new.is_granted))
+        for future in (*(new.accepted for new in accepts), *(d.accepted for d in deliveries)):
+            if future is not None and not future.done():
+                future.set_exception(StoreUnavailable(doing=doing))
 
     def free_slots_of(self, unit: Unit) -> None:
         """Give back the slots that were reserved for callees which this unit will not begin."""
@@ -210,26 +222,25 @@ class Lane:
         try:
             while True:
                 await self._wanted.wait()
-                self._idle.clear()
-                self._is_stalled = True
-                units, accepts, deliveries = self._take()
-                await self._commit_all(units, accepts, deliveries)
-                if self._is_stalled:
-                    await asyncio.sleep(STALL_SECONDS)
-                self._idle.set()
+                async with self.turn:
+                    self._idle.clear()
+                    self._is_stalled = True
+                    units, accepts, deliveries = self._take()
+                    try:
+                        await self._commit_all(units, accepts, deliveries)
+                    except Exception:
+                        # Whatever it was: the database knows what holds, and the lane goes on.
+                        logger.exception("a batch failed in a way that nobody foresaw")
+                        await self._owner.recover(units, accepts, deliveries)
+                    if self._is_stalled:
+                        await asyncio.sleep(STALL_SECONDS)
+                    self._idle.set()
         finally:
             self._idle.set()
-            self._leave(accepts, deliveries)
-
-    def _leave(self, accepts: list[NewInvocation], deliveries: list[Delivery]) -> None:
-        """The lane ends: what it was writing is not known, what waits is not written."""
-        waiting = [delivery.accepted for delivery in (*deliveries, *self._deliveries)]
-        waiting += [new.accepted for new in (*accepts, *self._accepts) if new.accepted is not None]
-        for accepted in waiting:
-            if not accepted.done():
-                accepted.set_exception(
-                    StoreUnavailable(doing="committing: this process is stopping")
-                )
+            # What it was writing is not known, what waits is not written.
+            self._accepts += accepts
+            self._deliveries += deliveries
+            self.refuse_requests("committing: this process is stopping")
 
     def _take(self) -> tuple[list[Unit], list[NewInvocation], list[Delivery]]:
         accepts, self._accepts = self._accepts[:UNITS_MAX], self._accepts[UNITS_MAX:]

@@ -171,7 +171,10 @@ class Attempt(ABC):
                 "",
             )
             return
-        self._start()
+        try:
+            self._start()
+        except Exception as error:
+            self._fail(error)
 
     def _close(self, reason: BaseException) -> None:
         """End the handler's code: every verb raises from here on."""

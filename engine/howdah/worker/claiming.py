@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from howdah.errors import StoreUnavailable
@@ -14,8 +13,6 @@ from howdah.worker.polling import Poll
 if TYPE_CHECKING:
     from howdah.worker.attempt import Attempt
     from howdah.worker.engine import Engine
-
-logger = logging.getLogger(__name__)
 
 CLAIM = "select * from howdah_core.claim($1, $2, $3, $4, $5, $6, $7)"
 RETRY_SECONDS = 0.1
@@ -72,12 +69,6 @@ class Claiming:
         if loaded.now is not None:
             engine.on_clock(loaded.now)
         for record in loaded.records:
-            if record.handler_no not in engine.registry.handlers:
-                # Registered a moment ago: its lease is found again when it is known.
-                logger.info("a handler is not known yet", extra={"handler_no": record.handler_no})
-                engine.refresh_registry()
-                engine.recovery.on_doubt()
-                continue
             earlier = engine.residents.get(record.id)
             if earlier is not None:
                 earlier.abandon()

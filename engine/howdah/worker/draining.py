@@ -32,7 +32,9 @@ class Draining:
         deadline = monotonic() + engine.options.drain_timeout.total_seconds()
         # What was granted or claimed in this very moment becomes resident first.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RELEASE_SECONDS), engine.claiming.lock:
+            async with asyncio.timeout(RELEASE_SECONDS):
+                async with engine.claiming.lock:
+                    pass
                 await engine.lane.settled()
         await self._until_empty(deadline, self._suspend_all)
         for attempt in list(engine.residents.values()):

@@ -440,7 +440,12 @@ class Engine:
     def begin(self, record: Record) -> None:
         """Execute an invocation whose lease this worker has."""
         row = self.registry.handlers.get(record.handler_no)
-        assert row is not None
+        if row is None:
+            # Registered a moment ago: its lease is found again when it is known.
+            logger.info("a handler is not known yet", extra={"handler_no": record.handler_no})
+            self.refresh_registry()
+            self.recovery.on_doubt()
+            return
         attempt: Attempt
         is_local = record.deployment in (None, self.deployment_no) or row.name == SET_STATE
         if self._remote is not None and not is_local:

@@ -50,6 +50,8 @@ class Loops:
             except (StoreUnavailable, asyncpg.PostgresError) as error:
                 self._on_failure()
                 logger.debug("a loop's step failed", extra={"error": str(error)})
+            except Exception:
+                logger.exception("a loop's step failed in a way that nobody foresaw")
 
     def later(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Work for the side: it may fail when the database is away; the sweep repeats it."""
@@ -65,6 +67,8 @@ class Loops:
             await coroutine
         except (StoreUnavailable, asyncpg.PostgresError) as error:
             logger.debug("left to the sweep", extra={"error": str(error)})
+        except Exception:
+            logger.exception("work on the side failed in a way that nobody foresaw")
 
     async def stop(self) -> None:
         """Cancel everything, and return when it has ended."""

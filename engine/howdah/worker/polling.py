@@ -58,3 +58,7 @@ class Poll:
             except (StoreUnavailable, asyncpg.PostgresError) as error:
                 logger.warning("a poll failed", extra={"error": str(error)}, exc_info=True)
                 pause = self.interval_seconds
+            except Exception:
+                logger.exception("a poll failed in a way that nobody foresaw")
+                self._engine.recovery.on_doubt()
+                pause = self.interval_seconds

@@ -44,7 +44,7 @@ class Recovery:
 
     async def _recover_doubtful(self) -> None:
         if not self.is_running:
-            await self._recover_settled()
+            await self._recover_at_rest()
 
     def on_fenced(self, worker_no: int) -> None:
         """Others took this worker's right to write: start over under a new identity."""
@@ -53,16 +53,19 @@ class Recovery:
             logger.warning("this worker was fenced", extra={"worker_no": worker_no})
             engine.abandon_all()
             self.is_running = True
-            engine.loops.later(self._recover_settled())
+            engine.loops.later(self._recover_at_rest())
 
-    async def _recover_settled(self) -> None:
-        await self._engine.lane.settled()
-        await self.recover([], [], [])
+    async def _recover_at_rest(self) -> None:
+        # What a batch grants while leases are compared would be begun twice.
+        async with self._engine.lane.turn:
+            await self.recover([], [], [])
 
     async def recover(
         self, units: list[Unit], accepts: list[NewInvocation], deliveries: list[Delivery]
     ) -> None:
         """A reply was lost: make sure that nothing of it is still running, then ask what holds.
+
+        The caller has the lane's turn.
 
         Attempts with a unit in the lost batch start again from their journals; requests whose
         invocation is there are accepted, the others go into the next batch. Whether a delivery was
@@ -91,8 +94,10 @@ class Recovery:
                     except (StoreUnavailable, asyncpg.PostgresError) as error:
                         engine.is_up = False
                         logger.warning("the database is away", extra={"error": str(error)})
-                        _refuse(accepts)
+                        for new in accepts:
+                            engine.lane.accept(new)
                         accepts = []
+                        engine.lane.refuse_requests()
                         await asyncio.sleep(pause * (0.5 + engine.jitter()))
                         pause = min(pause * 2, RECONNECT_SECONDS_MAX)
         finally:
@@ -110,6 +115,8 @@ class Recovery:
             await self._start_over()
         else:
             engine.gen = gen
+        # A lease may be of a handler that was registered a moment ago.
+        await engine.registry.refresh(force=True)
         attempts = list(engine.residents.values())
         rows = await engine.database.fetch(
             RECONCILE,
@@ -148,9 +155,3 @@ class Recovery:
                 engine.lane.accept(new)
             elif new.accepted is not None and not new.accepted.done():
                 new.accepted.set_result(new)
-
-
-def _refuse(accepts: list[NewInvocation]) -> None:
-    for new in accepts:
-        if new.accepted is not None and not new.accepted.done():
-            new.accepted.set_exception(StoreUnavailable(doing="accepting a request"))
