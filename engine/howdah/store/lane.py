@@ -392,6 +392,11 @@ class Lane:
                 unit.attempt.on_committed(unit, None)
             return
         clock = any(unit.wants_clock for unit in units)
+        for new in (*accepts, *(new for unit in units for new in unit.calls)):
+            if new.is_granted and new.handler.service_no not in owner.served:
+                # A later version came, or this process drains: others may begin it.
+                new.is_granted = False
+                owner.release_slots(1)
         arguments, news = commit_arguments(units, accepts, deliveries)
         served = dict(zip(owner.served, owner.deployments, strict=True))
         rows = await self._call(

@@ -494,7 +494,7 @@ class Attempt(ABC):
         if self._is_over or self._finishing is not None:
             return
         unit = self.pending()
-        unit.final = Final("S", status="ready")
+        unit.final = Final("S", status="ready", queue=self._unpinned())
         self._finishing = unit
         self._stop_code()
         self.flush()

@@ -82,4 +82,5 @@ class Claiming:
             self.poll.wake_in((final.run_at - self._engine.database_now()).total_seconds())
         if final.status == "ready":
             engine = self._engine
-            engine.on_ready({engine.queue_of(attempt.record, attempt.row.service_no)})
+            queue = engine.queue_of(attempt.record, attempt.row.service_no)
+            engine.on_ready({queue if final.queue is None else final.queue})

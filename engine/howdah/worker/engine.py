@@ -160,6 +160,7 @@ class Engine:
         self._grantable: frozenset[int] = frozenset()
         self._pinned_queues: dict[tuple[int, int], int] = {}
         self._reserved = 0
+        self._reloading = asyncio.Lock()
         self.is_up = False
         self.is_draining = False
         self._clock = (datetime.now(UTC), monotonic())
@@ -504,6 +505,11 @@ class Engine:
 
     async def reload_registry(self) -> None:
         """Read the services, and which versions execute them, now. Raises `StoreUnavailable`."""
+        # One after the other: what was read first must not be believed last.
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         await self.registry.refresh(force=True)
         if not self.is_worker:
             return

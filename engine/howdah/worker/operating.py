@@ -95,7 +95,8 @@ class Operating:
     def _on_done(self, row: Any) -> None:
         facts = {"invocation_id": str(row["id"]), "verb": row["verb"], "result": row["result"]}
         logger.info("an order was carried out", extra=facts)
-        self._is_wanted = True
+        if row["result"] != "again":
+            self._is_wanted = True
         self._tell(row["id"], row)
 
     def _tell(self, id_: UUID, row: Any) -> None:
