@@ -40,6 +40,18 @@ def test_a_stored_failure_is_answered_as_an_error(http: httpx.Client, verb: str)
     assert answer.json()["source"] == "invocation"
 
 
+def test_a_connection_is_free_at_once_after_a_long_wait(http: httpx.Client) -> None:
+    sent = http.post("/Echo/pause/send", json=0.5).json()["invocationId"]
+
+    with httpx.Client(base_url=http.base_url, trust_env=False) as client:
+        attached = client.get(f"/restate/invocation/{sent}/attach")
+        # The server took the connection to have a body of the request before that never came.
+        again = client.get("/restate/health")
+
+    assert attached.json() == "rested"
+    assert again.elapsed.total_seconds() < 3
+
+
 def test_an_idempotency_key_finds_its_invocation(http: httpx.Client) -> None:
     key, idempotency_key = uuid4().hex, uuid4().hex
     http.post(f"/Counter/{key}/add", json=7, headers={"idempotency-key": idempotency_key})

@@ -82,8 +82,10 @@ class Intake:
 
     async def wait_for_disconnect(self) -> None:
         """Return when the client has left, throwing away whatever it still sends."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        while (message := await self._receive())["type"] != "http.disconnect":
+            if not message.get("more_body", False):
+                # Nothing is left to be discarded, should the client stay.
+                self.is_finished = True
         self.is_finished = True
 
     async def _take(self) -> bytes:
