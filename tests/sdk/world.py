@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
@@ -34,6 +34,8 @@ class HttpWorld(World):
 
     Attributes:
         admin: A client of its admin port.
+        server: The process.
+        registration: How endpoints are registered, if nothing else is said.
     """
 
     mismatch = "Found a mismatch between"
@@ -44,10 +46,13 @@ class HttpWorld(World):
         db: asyncpg.Connection[Any],
         ingress: httpx.AsyncClient,
         admin: httpx.AsyncClient,
+        server: HowdahProcess,
     ) -> None:
         super().__init__(mode, db)
         self._ingress = ingress
         self.admin = admin
+        self.server = server
+        self.registration: dict[str, Any] = {}
 
     @property
     def http(self) -> httpx.AsyncClient:
@@ -55,7 +60,8 @@ class HttpWorld(World):
 
     async def register(self, uri: str, **facts: Any) -> str:
         """Register a deployment; returns its id."""
-        answer = await self.admin.post("/deployments", json={"uri": uri, **facts})
+        wanted = {"uri": uri, **self.registration, **facts}
+        answer = await self.admin.post("/deployments", json=wanted)
         assert answer.status_code in (200, 201), answer.text
         found: str = answer.json()["id"]
         return found
@@ -134,15 +140,16 @@ async def clients(
 
 @asynccontextmanager
 async def running_howdah(
-    dsn: str, mode: str, folder: Path, **environment: str
+    dsn: str, mode: str, folder: Path, *modules: str, **environment: str
 ) -> AsyncIterator[HttpWorld]:
-    """A server on a database that is migrated, and nothing registered."""
-    output = folder / "howdah-output"
-    server = HowdahProcess(output, "serve", HOWDAH_DATABASE_URL=dsn, **{**RUNNING, **environment})
+    """A server on a database that is migrated, and nothing registered but what modules declare."""
+    output = folder / f"howdah-{uuid4().hex}"
+    options = {**RUNNING, **environment}
+    server = HowdahProcess(output, "serve", *modules, HOWDAH_DATABASE_URL=dsn, **options)
     db = await asyncpg.connect(dsn)
     try:
         async with clients(server) as (ingress, admin):
-            yield HttpWorld(mode, db, ingress, admin)
+            yield HttpWorld(mode, db, ingress, admin, server)
     finally:
         await db.close()
         await asyncio.to_thread(server.end)

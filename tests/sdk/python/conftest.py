@@ -48,7 +48,8 @@ async def _shared_world(
         serving_app(restate.app(services.ALL)) as uri,
         running_howdah(dsn, request.param, folder, **mode.get("environment", {})) as world,
     ):
-        await world.register(uri, use_http_11=mode.get("use_http_11", False))
+        world.registration = {"use_http_11": mode.get("use_http_11", False)}
+        await world.register(uri)
         yield world
 
 
