@@ -4,10 +4,10 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11 python
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench serve clean
+.PHONY: help demo test check format bench bench-peers serve clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.installed ## Play the ticket shop, with a kill -9 in the middle
 	$(RUN)/python examples/tickets_demo.py
@@ -27,6 +27,9 @@ format: .venv/.installed ## Format the code, and fix what can be fixed
 
 bench: .venv/.installed ## Measure, beside the peers
 	$(RUN)/python -m benchmarks $(ARGS)
+
+bench-peers: .venv/.installed ## Measure as the runtime of SDKs for Restate, beside its server
+	$(RUN)/python -m benchmarks.remote $(ARGS)
 
 serve: .venv/.installed ## Serve the ticket shop on 127.0.0.1:8080 until Ctrl-C
 	$(RUN)/howdah serve examples/tickets.py $(ARGS)

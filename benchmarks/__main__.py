@@ -15,7 +15,7 @@ from benchmarks import postgres
 from benchmarks.bench import QUICK, ROOT, Bench, Sizes
 from benchmarks.disk import fsync_us
 from benchmarks.figures import FIGURES, Figure, Measured
-from benchmarks.peers import PEERS, Peer
+from benchmarks.peers import PEERS, Rival
 from benchmarks.processes import BenchmarkError
 from benchmarks.report import Row, Side, store, table
 
@@ -50,7 +50,7 @@ def main(only: Sequence[str], quick: bool, repeat: int, peer_names: Sequence[str
 
 
 async def run(
-    figures: Sequence[Figure], peers: Sequence[Peer], *, sizes: Sizes, repeat: int
+    figures: Sequence[Figure], peers: Sequence[Rival], *, sizes: Sizes, repeat: int
 ) -> None:
     """Measure every figure, print the table, store the JSON."""
     console = Console()
@@ -91,11 +91,11 @@ async def run(
 
 
 async def install(
-    peers: Sequence[Peer], figures: Sequence[Figure], tell: Callable[[str], None]
-) -> tuple[list[Peer], list[tuple[Peer, str]]]:
+    peers: Sequence[Rival], figures: Sequence[Figure], tell: Callable[[str], None]
+) -> tuple[list[Rival], list[tuple[Rival, str]]]:
     """Install the peers that these figures need; return those there, and those not with reasons."""
-    installed: list[Peer] = []
-    absent: list[tuple[Peer, str]] = []
+    installed: list[Rival] = []
+    absent: list[tuple[Rival, str]] = []
     if not any(figure.measure_peer for figure in figures):
         return installed, absent
     for peer in peers:
@@ -115,7 +115,7 @@ def rows_of(figures: Sequence[Figure]) -> list[Row]:
 
 
 def steps_of(
-    row: Row, bench: Bench, peers: Sequence[Peer], repeat: int
+    row: Row, bench: Bench, peers: Sequence[Rival], repeat: int
 ) -> Iterable[tuple[str, Measure]]:
     """What is to be measured for a row, howdah and the peers by turns, round after round."""
     figure = row.figure

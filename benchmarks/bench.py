@@ -56,6 +56,15 @@ QUICK = Sizes(
 
 
 @dataclass(frozen=True, slots=True)
+class Runtime:
+    """A process of howdah and the URLs of its two ports."""
+
+    process: Running
+    ingress: str
+    admin: str
+
+
+@dataclass(frozen=True, slots=True)
 class Bench:
     """Passed to every measurement. `tell` shows in words what is being done now."""
 
@@ -72,14 +81,22 @@ class Bench:
 
         With flags that leave the ingress out, the process is running but may not be ready yet.
         """
+        async with self.howdah_runtime(dsn, module, *flags) as runtime:
+            yield runtime.process, runtime.ingress
+
+    @asynccontextmanager
+    async def howdah_runtime(
+        self, dsn: str, *arguments: str, **options: str
+    ) -> AsyncIterator[Runtime]:
+        """Run `howdah serve ARGUMENTS`, with options from variables of the environment."""
         ingress, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
-        command = [sys.executable, "-m", "howdah_api", "serve", module, "--database-url", dsn]
-        command += ["--ingress", ingress, "--admin", admin, *flags]
+        command = [sys.executable, "-m", "howdah_api", "serve", *arguments]
+        command += ["--database-url", dsn, "--ingress", ingress, "--admin", admin]
         log = self.folder / "howdah.log"
-        async with running(command, env=_clean(dsn), log=log) as started:
-            if "--roles" not in flags:
+        async with running(command, env={**_clean(dsn), **options}, log=log) as started:
+            if "--roles" not in arguments:
                 await until_healthy(started, f"http://{ingress}/restate/health")
-            yield started, f"http://{ingress}"
+            yield Runtime(started, f"http://{ingress}", f"http://{admin}")
 
     async def in_process(self, dsn: str, *arguments: str) -> dict[str, float]:
         """Run `benchmarks.in_process` to its end and return what it measured."""

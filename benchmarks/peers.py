@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.processes import BenchmarkError, free_port, output_of, running, until_healthy
 
@@ -19,6 +20,34 @@ HERE = Path(__file__).parent
 INSTALL_SECONDS = 600.0
 RUN_SECONDS = 900.0
 SERVER_PACKAGES = ("hypercorn==0.18.0", "starlette==1.10.0", "uvloop==0.23.0")
+
+
+class Rival(Protocol):
+    """Whoever has a column in the table beside howdah's."""
+
+    @property
+    def name(self) -> str:
+        """In short."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """As the table shows it."""
+        ...
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What it consists of, with versions."""
+        ...
+
+    @property
+    def settings(self) -> str:
+        """What was set, in words."""
+        ...
+
+    async def install(self) -> None:
+        """Install it unless it is there; raise BenchmarkError where that cannot be."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,27 @@ async def until_healthy(started: Running, url: str, *, timeout: float = 60.0) ->
             raise started.complain(f"{url} was not healthy within {timeout:.0f} s") from None
 
 
+async def until_listening(started: Running, port: int, *, timeout: float = 60.0) -> None:
+    """Wait until somebody listens on `port`; raise BenchmarkError if the process ends before."""
+    try:
+        async with asyncio.timeout(timeout):
+            while not await _listens(port):
+                if started.process.returncode is not None:
+                    raise started.complain(f"ended with {started.process.returncode}")
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise started.complain(f"nobody listened on {port} within {timeout:.0f} s") from None
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
 async def _answers(client: httpx.AsyncClient, url: str) -> bool:
     try:
         return (await client.get(url)).status_code == httpx.codes.OK

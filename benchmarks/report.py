@@ -15,7 +15,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.figures import Figure, Measured
-from benchmarks.peers import Peer
+from benchmarks.peers import Rival
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Row:
         return ours / theirs if self.figure.is_more_better else theirs / ours
 
 
-def table(rows: Sequence[Row], peers: Sequence[Peer]) -> Table:
+def table(rows: Sequence[Row], peers: Sequence[Rival]) -> Table:
     """The table: howdah's figure, its target, and the peers' with how many times better we are."""
     made = Table(title="howdah beside its peers", title_justify="left")
     made.add_column("figure", no_wrap=True)
@@ -88,7 +88,7 @@ def table(rows: Sequence[Row], peers: Sequence[Peer]) -> Table:
 def store(
     folder: Path,
     rows: Sequence[Row],
-    peers: Sequence[Peer],
+    peers: Sequence[Rival],
     *,
     settings: Mapping[str, str],
     arguments: Mapping[str, Any],
