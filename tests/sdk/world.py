@@ -9,18 +9,40 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
 import msgspec
 
+from acceptance.effects import effects
 from acceptance.world import Failed, World
 from support.servers import HowdahProcess
 
 SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How an endpoint is driven."""
+
+    use_http_11: bool = False
+    is_lazy: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+SETTINGS = {
+    "bidirectional": Setting(),
+    "request response": Setting(use_http_11=True),
+    "suspending": Setting(environment={"HOWDAH_INACTIVITY_TIMEOUT": "0"}),
+    "lazy": Setting(is_lazy=True),
+}
+REPLAYING = ("request response", "suspending")
+"""Settings in which a handler that waited, or executed a step, begins again."""
 RUNNING: dict[str, str] = {
     "HOWDAH_INGRESS": "127.0.0.1:0",
     "HOWDAH_ADMIN": "127.0.0.1:0",
@@ -36,6 +58,7 @@ class HttpWorld(World):
         admin: A client of its admin port.
         server: The process.
         registration: How endpoints are registered, if nothing else is said.
+        effects: Who is asked what the services executed, if that is not this process.
     """
 
     mismatch = "Found a mismatch between"
@@ -53,6 +76,7 @@ class HttpWorld(World):
         self.admin = admin
         self.server = server
         self.registration: dict[str, Any] = {}
+        self.effects: httpx.AsyncClient | None = None
 
     @property
     def http(self) -> httpx.AsyncClient:
@@ -65,6 +89,22 @@ class HttpWorld(World):
         assert answer.status_code in (200, 201), answer.text
         found: str = answer.json()["id"]
         return found
+
+    async def executed(self, name: str) -> int:
+        if self.effects is None:
+            return await super().executed(name)
+        return int((await self.effects.get(f"/{quote(name, safe='')}")).text)
+
+    async def _set_executed(self, name: str, number: int) -> None:
+        effects[name] = number
+        if self.effects is not None:
+            await self.effects.put(f"/{quote(name, safe='')}/{number}")
+
+    async def allow(self, name: str) -> None:
+        await self._set_executed(name, 1)
+
+    async def forbid(self, name: str) -> None:
+        await self._set_executed(name, 0)
 
     async def call(self, target: str, argument: Any = None) -> Any:
         return _value(await self._post(f"/{target}", argument))

@@ -1,0 +1,3 @@
+"""Awakeables: one id, one answer, from wherever it comes."""
+
+from acceptance.test_awakeables import *

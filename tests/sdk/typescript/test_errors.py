@@ -1,0 +1,3 @@
+"""What a failing handler says reaches whoever waits for it."""
+
+from acceptance.test_errors import *

@@ -1,0 +1,3 @@
+"""What clients over HTTP rely on."""
+
+from acceptance.test_ingress import *

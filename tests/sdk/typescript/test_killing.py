@@ -1,0 +1,3 @@
+"""A kill ends a whole tree of calls, and frees its keys."""
+
+from acceptance.test_killing import *

@@ -1,0 +1,3 @@
+"""What operators do: look at a journal, repair and resume, start again."""
+
+from acceptance.test_operations import *

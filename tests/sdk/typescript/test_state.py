@@ -1,0 +1,3 @@
+"""State of objects."""
+
+from acceptance.test_state import *
