@@ -98,6 +98,7 @@ declare
   v_done uuid[];
   v_handed uuid[];
   v_granted uuid[];
+  v_ordered uuid[];            -- to be cancelled by an order
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     perform howdah_core.assert_read_committed();
@@ -492,15 +493,19 @@ begin
   if cardinality(t_u) > 0 then
     if exists (select from unnest(t_kind, t_cid) t(kind, cid) where t.kind = 150 and t.cid = -1) then
       -- A cancellation of what has not begun, or is paused, needs more than mail.
-      insert into howdah_core.nudge (id, verb, at)
-      select t.id, 'cancel', v_ts
-        from unnest(t_u, t_id, t_kind, t_cid) with ordinality t(u, id, kind, cid, o)
-        left join lateral (select k.status from howdah_core.live k where k.id = t.id offset 0) l on true
-       where t.kind = 150 and t.cid = -1
-         and case when t.u = 0 then v_sent[t.o] else v_ok[t.u] end
-         and (l.status in ('scheduled', 'paused')
-              or exists (select from howdah_core.inbox b where b.id = t.id));
-      if found then
+      with ordered as (
+        insert into howdah_core.nudge as n (id, verb, at)
+        select t.id, 'cancel', v_ts
+          from unnest(t_u, t_id, t_kind, t_cid) with ordinality t(u, id, kind, cid, o)
+          left join lateral (select k.status from howdah_core.live k where k.id = t.id offset 0) l
+            on true
+         where t.kind = 150 and t.cid = -1
+           and case when t.u = 0 then v_sent[t.o] else v_ok[t.u] end
+           and (l.status in ('scheduled', 'paused')
+                or exists (select from howdah_core.inbox b where b.id = t.id))
+        returning n.id)
+      select array_agg(ordered.id) into v_ordered from ordered;
+      if v_ordered is not null then
         what := 'O'; id := null; n := null; return next;
       end if;
     end if;
@@ -514,8 +519,8 @@ begin
             on true
          where case when t.u = 0 then v_sent[t.o] else v_ok[t.u] end
            and (l.status is not null or exists (select from howdah_core.inbox i where i.id = t.id))
-           and not (t.kind = 150 and t.cid = -1
-                    and coalesce(l.status in ('scheduled', 'paused'), true))
+           -- One that left its inbox in between is cancelled by the order alone.
+           and (t.kind = 150 and t.cid = -1 and t.id = any (v_ordered)) is not true
         returning b.id)
       select case when l.status = 'suspended' then 'W' else 'M' end::"char", sent.id, l.worker,
              null::text, null::bytea, null::uuid, null::jsonb, null::timestamptz, null::int,

@@ -26,7 +26,7 @@ from howdah import (
 )
 from howdah.errors import StoreUnavailable
 from howdah.ids import awakeable_id
-from howdah.machine.entries import AWAKEABLE_FIRST, Kind, signal_cid
+from howdah.machine.entries import AWAKEABLE_FIRST, CANCEL, Kind, signal_cid
 from howdah.service import AnyService
 from howdah.store.units import Delivery, Mail
 from howdah.worker.delivering import READ_MAIL
@@ -59,6 +59,15 @@ class Program:
         @line.handler()
         async def second(ctx: ObjectContext) -> str:
             return await ctx.signal("word", type_hint=str)
+
+        @line.handler()
+        async def heedless(ctx: ObjectContext) -> list[str]:
+            said, last = [], ctx.signal("word", type_hint=str)
+            while True:
+                try:
+                    return [*said, await last]
+                except Cancelled:
+                    said.append("cancelled")
 
         @service.handler()
         async def ends(ctx: Context) -> str:
@@ -303,6 +312,29 @@ async def test_a_target_that_ends_while_it_is_cancelled_has_one_outcome(
     assert await bounded(cancelled) == "accepted"
     assert await value(other, sent.id) == "ended"
     await until(db, "select count(*) = 0 from howdah_core.mailbox where id = $1", sent.id)
+
+
+async def test_who_is_handed_the_key_while_it_is_cancelled_is_cancelled_once(
+    dsn: str, db: Database, engines: tuple[Engine, Engine], program: Program
+) -> None:
+    one, two = engines
+    await send(one, "Line/k/first")
+    inboxed = await send(one, "Line/k/heedless")
+    async with held(dsn, db, "insert on howdah_core.nudge") as hold:
+        cancelling = asyncio.create_task(
+            two.deliver(Mail(inboxed.id, Kind.SIGNAL, CANCEL, None, None))
+        )
+        await hold.reached()
+        program.may_end.set()
+        await until(db, "select status = 'running' from howdah_core.live where id = $1", inboxed.id)
+        await hold.let_go()
+        await bounded(cancelling)
+    cancelled = "select exists (select from howdah_core.journal where id = $1 and cid = -1)"
+    await until(db, cancelled, inboxed.id)
+    await until(db, "select not exists (select from howdah_core.nudge)")
+    await until(db, "select not exists (select from howdah_core.mailbox)")
+    await bounded(one.deliver(word(inboxed.id, "hello")))
+    assert await value(one, inboxed.id) == ["cancelled", "hello"]
 
 
 async def test_who_attaches_while_the_target_ends_gets_the_outcome(
