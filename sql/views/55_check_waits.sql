@@ -10,7 +10,8 @@ somebody as (
 suspended as (
   select l.id, l.wait_ids, l.wait_all, l.run_at, l.modified_at
     from howdah_core.live l where l.status = 'suspended'),
--- What came for them more than five seconds ago, delivered or still in the mailbox.
+-- What came for them more than five seconds ago, delivered or still in the mailbox. Signals of one name
+-- may come more than once: one that was delivered is not the one that is waited for.
 came as (
   select c.id, array_agg(c.cid) as cids
     from (select s.id, m.cid from suspended s join howdah_core.mailbox m on m.id = s.id
@@ -18,6 +19,7 @@ came as (
           union all
           select s.id, j.cid from suspended s
             join howdah_core.journal j on j.id = s.id and j.kind > 100 and j.cid = any (s.wait_ids)
+                  and (j.kind <> 150 or j.name is null)
            where j.at < howdah_core.now() - interval '5 s') c
    group by c.id),
 -- What can come: completions of the commands of their journals, but not of steps, which only a
@@ -31,14 +33,14 @@ possible as (
           select s.id, howdah_core.id_cid(j.kind, j.cid, j.detail) from suspended s
             join howdah_core.journal j on j.id = s.id and j.kind in (5, 6)) p
    group by p.id)
--- Nobody is deaf: what came has woken it. Mail with a negative id wakes always.
+-- Nobody is deaf: what came has woken it. A cancellation wakes always.
 select 'a wait ends when its answer is there' as invariant, s.id as invocation_id,
        'waits for ' || coalesce(s.wait_ids::text, 'mail') as detail
   from suspended s
   join came c on c.id = s.id
   cross join somebody
  where s.modified_at < howdah_core.now() - interval '5 s'
-   and (s.wait_ids is null or 0 > any (c.cids)
+   and (s.wait_ids is null or -1 = any (c.cids)
         or case when s.wait_all then s.wait_ids <@ c.cids else s.wait_ids && c.cids end)
 union all
 -- A wait is for something that can come; negative ids are signals, which can always come.

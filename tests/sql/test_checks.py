@@ -258,6 +258,33 @@ async def test_a_call_that_is_done_may_outlive_its_callee(history: Database) -> 
     assert await _violations(history) == set()
 
 
+WAITS_FOR_WORD = (
+    "update howdah_core.live set wait_ids = array[howdah_core.signal_cid('word')]"
+    " where id = history.id(4)"
+)
+MAIL = (
+    "insert into howdah_core.mailbox (id, kind, cid, name, at) values"
+    " (history.id(4), 150, howdah_core.signal_cid($1), $1, history.at(10))"
+)
+
+
+async def test_a_signal_is_for_who_waits_for_its_name(history: Database) -> None:
+    await history.execute(WAITS_FOR_WORD)
+    await history.execute(MAIL, "another")
+    assert await _violations(history) == set()
+
+    await history.execute(MAIL, "word")
+    assert await _violations(history) == {(DEAF, 4)}
+
+
+async def test_the_next_signal_of_a_name_may_take_its_time(history: Database) -> None:
+    await history.execute(WAITS_FOR_WORD)
+    await history.execute(
+        "select history.entry(4, 2, 150, 10, howdah_core.signal_cid('word'), 'word')"
+    )
+    assert await _violations(history) == set()
+
+
 REMOTE = """
 update howdah_core.journal set detail = jsonb_build_object('id_cid', cid + 3, 'label', 'to Mailer')
  where id = history.id(12) and kind = 5;
