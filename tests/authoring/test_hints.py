@@ -94,7 +94,7 @@ def test_annotations_of_a_wrapped_function_are_its_own() -> None:
         (len, Any),
         (dict, Any),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_the_type_of_a_step_is_what_it_returns(action: Callable[..., Any], expected: Any) -> None:
     assert result_hint_of(action) == expected

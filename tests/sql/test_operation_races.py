@@ -736,3 +736,23 @@ async def test_a_request_that_finds_a_key_being_deleted_makes_it_again(
     assert tuple(row) == (new, 1)
     assert await status(db, new) == "running"
     await assert_healthy(db)
+
+
+# Against the attempts of one worker.
+
+
+async def test_an_attempt_that_was_lost_writes_nothing_when_its_worker_has_the_invocation_again(
+    db: Connection, worker: int
+) -> None:
+    id_ = uuid.uuid4()
+    await accept(db, worker, id_)
+    await db.fetch("select * from howdah_core.reconcile($1, 1, 0, '{}', '{}')", worker)
+
+    assert await append(db, worker, id_, 1) == [b"L"]
+    assert letters(await suspend(db, worker, id_)) == [b"L"]
+    assert letters(await complete(db, worker, id_)) == [b"L"]
+
+    assert await status(db, id_) == "running"
+    assert await db.fetchval("select count(*) from howdah_core.journal") == 0
+    assert await db.fetchval("select count(*) from howdah_core.state") == 0
+    await assert_healthy(db)

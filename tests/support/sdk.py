@@ -1,6 +1,7 @@
 """Endpoints written with the official Python SDK for Restate, served by Hypercorn in this process."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ async def serving_app(app: Any) -> AsyncIterator[str]:
     """Serve an ASGI app over h2c and HTTP/1.1; yields its URI."""
     listening = socket.create_server(("127.0.0.1", 0))
     config = Config()
-    config.bind = [f"fd://{listening.fileno()}"]
+    config.bind = [f"fd://{os.dup(listening.fileno())}"]  # which Hypercorn closes
     config.graceful_timeout = 1.0
     config.errorlog = None
     stopping = asyncio.Event()
@@ -25,4 +26,4 @@ async def serving_app(app: Any) -> AsyncIterator[str]:
     finally:
         stopping.set()
         await task
-        listening.detach()
+        listening.close()

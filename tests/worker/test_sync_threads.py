@@ -291,10 +291,10 @@ async def test_a_fenced_worker_writes_nothing_from_its_threads(
 async def test_who_catches_the_end_writes_nothing_and_is_reported(
     dsn: str, db: Database, program: Program, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running_engine(
-        dsn, program.services, inactivity_timeout=timedelta(0), sync_threads_max=1
-    ) as engine:
-        with caplog.at_level(logging.WARNING, "howdah"):
+    with caplog.at_level(logging.WARNING, "howdah"):
+        async with running_engine(
+            dsn, program.services, inactivity_timeout=timedelta(0), sync_threads_max=1
+        ) as engine:
             await send(engine, "Keyed/k/swallows")
             await until(db, STATUS, "suspended", "swallows")
             await eventually(lambda: engine.handler_threads.has_room)

@@ -98,14 +98,20 @@ def _residents(engine: Engine) -> dict[UUID, str | None]:
 
 async def next_due(engine: Engine, db: asyncpg.Connection[Any]) -> tuple[datetime, datetime | None]:
     """The database's clock, and when the next thing is due by it; None: nothing waits for time."""
+    # One that is suspended meanwhile may be in none of the rows, and not in memory any more after them.
+    resident = _timers(engine)
     row = await db.fetchrow(_NEXT)
     assert row is not None
     now: datetime = row["now"]
-    times = [row["due"], *(attempt.next_due_at() for attempt in engine.residents.values())]
+    times = [row["due"], *resident, *_timers(engine)]
     pauses = [until - engine.skipping.seconds() for until in engine.skipping.paused.values()]
     if pauses:
         times.append(now + timedelta(seconds=max(min(pauses), 0)))
     return now, min((time for time in times if time is not None), default=None)
+
+
+def _timers(engine: Engine) -> list[datetime | None]:
+    return [attempt.next_due_at() for attempt in engine.residents.values()]
 
 
 async def describe(db: asyncpg.Connection[Any], reasons: Mapping[UUID, str]) -> str:

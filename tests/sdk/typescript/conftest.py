@@ -27,7 +27,7 @@ async def _shared_world(
     await endpoint.install(installed)
     async with (
         postgres.database(postgres_server, template_database.template_dbname) as dsn,
-        endpoint.running(installed, is_lazy=setting.is_lazy) as ports,
+        endpoint.running(installed, folder / "node", is_lazy=setting.is_lazy) as ports,
         running_howdah(dsn, request.param, folder, **setting.environment) as world,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.effects}", trust_env=False) as effects,
     ):

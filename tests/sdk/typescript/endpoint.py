@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import re
@@ -39,7 +40,19 @@ def _found(program: str) -> str:
 
 
 async def install(folder: Path) -> None:
-    """Install the SDK from the npm registry into a folder, unless it is there."""
+    """Install the SDK from the npm registry into a folder, unless it is there.
+
+    Test runs side by side share the folder: one installs, the others wait.
+    """
+    with (folder / "lock").open("w") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        await _install(folder)
+        program = folder / PROGRAM.name
+        if not program.exists() or program.read_bytes() != PROGRAM.read_bytes():
+            shutil.copy(PROGRAM, folder)
+
+
+async def _install(folder: Path) -> None:
     installed = folder / "node_modules" / SDK / "package.json"
     if not installed.exists() or json.loads(installed.read_text())["version"] != VERSION:
         package = {"private": True, "type": "module", "dependencies": {SDK: VERSION}}
@@ -53,13 +66,11 @@ async def install(folder: Path) -> None:
         )
         said, _ = await asyncio.wait_for(npm.communicate(), INSTALL_SECONDS)
         assert npm.returncode == 0, said.decode(errors="replace")
-    shutil.copy(PROGRAM, folder)
 
 
 @asynccontextmanager
-async def running(folder: Path, *, is_lazy: bool = False) -> AsyncIterator[Ports]:
-    """Serve what was installed; where it listens."""
-    output = folder / "node-output"
+async def running(folder: Path, output: Path, *, is_lazy: bool = False) -> AsyncIterator[Ports]:
+    """Serve what was installed, writing to the file `output`; where it listens."""
     with output.open("wb") as sink:
         node = await asyncio.create_subprocess_exec(
             _found("node"),
