@@ -13,7 +13,7 @@ demo: .venv/.installed ## Play the ticket shop, with a kill -9 in the middle
 	$(RUN)/python examples/tickets_demo.py
 
 test: .venv/.installed ## Run all tests, on a Postgres of their own
-	$(RUN)/python -m pytest $(ARGS)
+	$(RUN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: .venv/.installed ## Check format, lint, types and import rules
 	$(RUN)/ruff format --check

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -71,8 +72,11 @@ def free_port() -> int:
 
 
 def program(name: str, hint: str) -> str:
-    """Return the path of the program `name`, or raise BenchmarkError that ends with `hint`."""
-    path = shutil.which(name)
+    """Return the path of the program `name`, or raise BenchmarkError that ends with `hint`.
+
+    One that came with the Python environment goes before the system's.
+    """
+    path = shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
     if path is None:
         raise BenchmarkError(f"{name} is not installed: {hint}")
     return path

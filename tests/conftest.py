@@ -1,3 +1,5 @@
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,9 @@ from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 
 from support import embedded, postgres
+
+# The programs that came with the environment, such as Node, whether or not it is activated.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 template_database = factories.postgresql_noproc(
     depends_on="postgres_server", dbname="howdah_template", load=[postgres.install_schema]

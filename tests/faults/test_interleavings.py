@@ -62,7 +62,8 @@ class Program:
 
         @line.handler()
         async def heedless(ctx: ObjectContext) -> list[str]:
-            said, last = [], ctx.signal("word", type_hint=str)
+            said: list[str] = []
+            last = ctx.signal("word", type_hint=str)
             while True:
                 try:
                     return [*said, await last]
