@@ -550,6 +550,15 @@ class Options:
             high=256 * _MIB,
         ),
     )
+    journal_bytes_max: int = field(
+        default=256 * _MIB,
+        metadata=_size(
+            "HOWDAH_JOURNAL_BYTES_MAX",
+            "The most that an invocation of a remote deployment may record, 512 bytes for each entry included.",
+            low=_MIB,
+            high=4096 * _MIB,
+        ),
+    )
     batch_bytes_max: int = field(
         default=4 * _MIB,
         metadata=_size(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable
 from time import time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
@@ -125,7 +126,13 @@ LIES: Final[dict[str, tuple[str, bytes]]] = {
 
 
 class Hostile(Peer):
-    """Serves its manifest as it should be, and nothing else."""
+    """Serves its manifest as it should be, and nothing else.
+
+    Attributes:
+        said: Bytes of floods, by the invocation that they are said to.
+    """
+
+    said: ClassVar[Counter[str]] = Counter()
 
     def on_request(self, stream_id: int) -> None:
         path = self.requests[stream_id][":path"]
@@ -150,13 +157,14 @@ class Hostile(Peer):
         self, stream_id: int, more: Callable[[], bytes], seconds: float, *, at_once: bool
     ) -> None:
         """Say what `more` gives again and again: one piece, or as many as are heard at once."""
-        data = more()
+        id_, data = self.requests[stream_id]["x-restate-invocation-id"], more()
 
         def say() -> None:
             nonlocal data
             try:
                 while self.h2.local_flow_control_window(stream_id) >= len(data):
                     self.h2.send_data(stream_id, data)
+                    self.said[id_] += len(data)
                     data = more()
                     if not at_once:
                         break

@@ -1,5 +1,6 @@
 """An endpoint that lies, hangs, trickles, resets and floods harms its own invocations only."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from time import monotonic
@@ -8,6 +9,8 @@ import pytest
 import pytest_asyncio
 from pytest_postgresql.executors import NoopExecutor
 
+from howdah.remote.attempt import UNCOMMITTED_BYTES_MAX
+from howdah.remote.http2 import STREAM_WINDOW
 from remote.hostile import ATTEMPTS, FLOODS, LIES, WAYS, Hostile
 from sdk.world import HttpWorld, running_howdah
 from support import postgres
@@ -17,6 +20,9 @@ from support.sdk_processes import SdkEndpoint
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+MEGABYTE = 1 << 20
+PIECE_BYTES = 32 << 10  # what a flood says at once, about
+ON_DISK = "select coalesce(sum(length(name)), 0) from howdah_core.journal where id = $1"
 CODES = {name: code for name, (code, _) in [*LIES.items(), *WAYS.items()]}
 
 
@@ -33,7 +39,7 @@ async def world(
         async with (
             postgres.database(postgres_server, template_database.template_dbname) as dsn,
             serving(Hostile) as server,
-            running_howdah(dsn, "hostile", folder) as world,
+            running_howdah(dsn, "hostile", folder, HOWDAH_JOURNAL_BYTES_MAX="32MiB") as world,
         ):
             await world.register(endpoint.uri)
             await world.register(server.uri)
@@ -77,3 +83,53 @@ async def test_others_stay_fast_while_it_floods_and_hangs(world: HttpWorld) -> N
     assert max(took) < 2, took
     assert sorted(took)[len(took) // 2] < 0.3, took
     await assert_healthy(world.db)
+
+
+async def test_a_flood_is_slowed_to_what_postgres_commits(world: HttpWorld) -> None:
+    flood = await world.send("Hostile/floods_with_values")
+    ahead: list[int] = []
+
+    while await world.db.fetchval(ON_DISK, flood) < 20 * MEGABYTE:
+        said = Hostile.said[str(flood)]
+        ahead.append(said - await world.db.fetchval(ON_DISK, flood))
+        assert await world.call("Greeter/greet", "Ann") == "Hello Ann!"
+    await world.kill(flood)
+
+    assert max(ahead) < UNCOMMITTED_BYTES_MAX + STREAM_WINDOW + PIECE_BYTES, ahead
+    # It was ahead, or this test tells nothing.
+    assert max(ahead) > STREAM_WINDOW // 2, ahead
+    await assert_healthy(world.db)
+
+
+async def test_a_flood_ends_where_its_journal_is_full(world: HttpWorld) -> None:
+    flood = await world.send("Hostile/floods_with_values")
+
+    await world.until_status(flood, "paused")
+
+    failures = await world.db.fetch(
+        "select error_code, message from howdah.failures where invocation_id = $1", flood
+    )
+    assert {failure["error_code"] for failure in failures} <= {"RT0003", "RT0012"}
+    assert "HOWDAH_JOURNAL_BYTES_MAX" in failures[0]["message"]
+    assert 31 * MEGABYTE < await world.db.fetchval(ON_DISK, flood) < 33 * MEGABYTE
+    await assert_healthy(world.db)
+
+
+async def test_memory_stays_bounded_while_it_floods(world: HttpWorld) -> None:
+    before = resident_bytes(world.server.process.pid)
+    sent = [await world.send(f"Hostile/{name}") for name in FLOODS for _ in range(8)]
+    taken: list[int] = []
+
+    began = monotonic()
+    while monotonic() - began < 5:
+        assert await world.call("Greeter/greet", "Ann") == "Hello Ann!"
+        taken.append(resident_bytes(world.server.process.pid) - before)
+    for id_ in sent:
+        await world.kill(id_)
+
+    assert max(taken) < 200 * MEGABYTE
+
+
+def resident_bytes(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

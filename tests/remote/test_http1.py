@@ -104,6 +104,34 @@ async def test_both_sides_talk_while_the_exchange_is_open(connect: Connect) -> N
     assert listener.error is None
 
 
+async def test_a_held_response_is_not_read(connect: Connect) -> None:
+    piece, count = b"x" * (1 << 20), 64
+    said: list[int] = []
+
+    async def gush(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(count):
+            writer.write(chunk(piece))
+            await writer.drain()
+            said.append(len(piece))
+        writer.write(chunk(b""))
+
+    async with serving_bytes(gush) as uri:
+        exchange, listener = begin(connect(uri))
+        await until(lambda: listener.body)
+        exchange.hold()
+        heard = len(listener.body)
+        # What the machine keeps for both sides is full before all of it is said.
+        with pytest.raises(TimeoutError):
+            await until(lambda: len(said) == count, seconds=1)
+        assert len(listener.body) <= heard + len(piece)
+        exchange.release()
+        await listener.wait()
+
+    assert len(listener.body) == len(piece) * count
+
+
 async def test_a_connection_is_used_again_and_more_are_opened_at_need(connect: Connect) -> None:
     echo = Echo()
     async with serving_bytes(echo) as uri:

@@ -11,6 +11,7 @@ from h2.settings import SettingCodes
 from howdah.remote.connection import Exchange, Limits
 from howdah.remote.guard import Guard
 from howdah.remote.http import Endpoint
+from howdah.remote.http2 import CONNECTION_WINDOW, STREAM_WINDOW
 from support.endpoints import Echo, Listener, Peer, serving, serving_bytes, until
 
 DEV = Guard(is_dev=True)
@@ -617,6 +618,51 @@ async def test_a_shut_stream_does_not_hold_up_others(connect: Connect) -> None:
         assert len(server.peers) == 1
         assert listener.body == b"y" * 1000
         stuck.reset()
+
+
+async def test_a_held_response_is_slowed_and_others_of_the_connection_are_not(
+    connect: Connect,
+) -> None:
+    length = 2 * CONNECTION_WINDOW
+    piece = b"x" * 16384
+
+    class Gusher(Peer):
+        def begin(self) -> None:
+            super().begin()
+            self.left: dict[int, int] = {}
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            for stream_id in self.left:
+                self._go_on(stream_id)
+            self.flush()
+
+        def on_request(self, stream_id: int) -> None:
+            self.answer(stream_id)
+            self.left[stream_id] = length
+
+        def _go_on(self, stream_id: int) -> None:
+            window = self.h2.local_flow_control_window
+            while self.left[stream_id] and window(stream_id) >= len(piece):
+                self.h2.send_data(stream_id, piece)
+                self.left[stream_id] -= len(piece)
+            if not self.left[stream_id]:
+                self.left[stream_id] = -1
+                self.h2.end_stream(stream_id)
+
+    async with serving(Gusher) as server:
+        endpoint = connect(server.uri)
+        held, slowed = begin(endpoint)
+        held.hold()
+        _, other = begin(endpoint)
+        await other.wait()
+
+        assert len(server.peers) == 1
+        assert len(other.body) == length
+        assert len(slowed.body) <= STREAM_WINDOW
+        held.release()
+        await slowed.wait()
+        assert len(slowed.body) == length
 
 
 @pytest.mark.parametrize("kind", ["settings", "ping"])

@@ -198,6 +198,15 @@ class Machine:
         self._arrived.append(entry)
         self._arrived_cids.add(entry.cid)
 
+    def forget(self) -> None:
+        """Keep only which notifications there are: the handler replays elsewhere."""
+        self._commands.clear()
+        self._arrived.clear()
+
+    def note_arrived(self, cid: int) -> None:
+        """A notification is committed that is revealed elsewhere."""
+        self._arrived_cids.add(cid)
+
     def has_arrived(self, cid: int) -> bool:
         """Whether the completion of `cid` is in the journal, revealed or not."""
         return cid in self._arrived_cids

@@ -62,10 +62,22 @@ DRAIN_SECONDS: Final = 5.0
 """How long an endpoint may take to end its response after it has said its last word."""
 ENVELOPE_BYTES: Final = 64 * 1024
 """What a message may hold beside its value."""
-UNIT_BYTES_MAX: Final = 256 * 1024
-"""How much is taken of what an endpoint sends before that is on disk."""
+UNCOMMITTED_BYTES_MAX: Final = 128 * 1024
+"""How much is taken of what an endpoint says before that is on disk.
+
+What else it says waits unread, in the window of its stream, and then at the endpoint. One commit takes
+about as much without keeping others waiting, and many endpoints may flood at once; a larger value
+still passes, alone.
+"""
+DECODED_BYTES: Final = 16 * 1024
+"""How much is cut into messages at once: short ones take several times their length of memory."""
 ENTRY_BYTES: Final = 512
 """What an entry costs beside its payload."""
+_RECORDED: Final = frozenset({*COMMANDS, Type.PROPOSE_RUN_COMPLETION} - {Type.OUTPUT})
+_TOO_MUCH: Final = (
+    "the invocation has recorded more than HOWDAH_JOURNAL_BYTES_MAX: divide its work among several"
+    " invocations, or raise the limit, which is"
+)
 _CANCEL_SIGNAL: Final = 1
 _SEED_MASK: Final = (1 << 64) - 1
 _RETRY_AFTER_SECONDS_MAX: Final = 3600.0
@@ -88,10 +100,13 @@ class RemoteAttempt(Attempt):
         "_decoder",
         "_deployment",
         "_drain_timer",
+        "_earlier",
         "_endpoint",
         "_exchange",
         "_has_ended",
         "_is_half_closed",
+        "_journal_bytes",
+        "_journal_bytes_max",
         "_ledger",
         "_messages",
         "_output",
@@ -101,6 +116,7 @@ class RemoteAttempt(Attempt):
         "_sized",
         "_suspension",
         "_unclocked",
+        "_unread",
         "_unsent",
         "_version",
     )
@@ -127,9 +143,14 @@ class RemoteAttempt(Attempt):
         self._has_ended = False
         self._ledger = Ledger(record.journal)
         self._messages: deque[tuple[int, int, bytes]] = deque()
+        self._unread = bytearray()
         self._problem: tuple[str, str] | None = None
+        # Bytes taken that are not on disk; of these, what was taken before the unit that fills now.
         self._size = 0
+        self._earlier = 0
         self._sized: Unit | None = None
+        self._journal_bytes = sum(map(_bytes_of, record.journal))
+        self._journal_bytes_max = engine.options.journal_bytes_max
         self._output: Command | None = None
         self._suspension: Any = None
         self._unclocked: set[int] = set()
@@ -158,6 +179,9 @@ class RemoteAttempt(Attempt):
         for entry in record.journal:
             if entry.kind == Kind.SLEEP and entry.cid is not None:
                 self._go_on_sleeping(entry.cid)
+        # The endpoint has it from here on.
+        record.journal = []
+        self.machine.forget()
         self._exchange = self._endpoint.open(
             f"/invoke/{row.service}/{row.name}",
             headers,
@@ -196,6 +220,7 @@ class RemoteAttempt(Attempt):
     def _close(self, reason: BaseException) -> None:
         super()._close(reason)
         self._messages.clear()
+        self._unread.clear()
         exchange = self._exchange
         if exchange is None:
             return
@@ -243,11 +268,10 @@ class RemoteAttempt(Attempt):
         """Messages, in whole or in part."""
         if self._is_done():
             return
-        try:
-            self._messages.extend(self._decoder.feed(data))
-        except MessageTooLarge as error:
-            self._refuse("RT0003", str(error))
+        if self._messages or self._unread:
+            self._unread += data
             return
+        self._unread += data
         self._go_on()
 
     def on_end(self) -> None:
@@ -271,28 +295,46 @@ class RemoteAttempt(Attempt):
         """Do what the endpoint asked for, as far as there is room for it before it is on disk."""
         messages = self._messages
         try:
-            while messages and not self._is_full():
+            while self._size < UNCOMMITTED_BYTES_MAX and (messages or self._decode()):
                 if self._has_ended:
                     raise ProtocolViolation("it went on after its last word")
                 self.last_tick = self.engine.tick
                 self._on_message(*messages.popleft())
                 if self._is_done():
                     return
+        except MessageTooLarge as error:
+            self._refuse("RT0003", str(error))
+            return
         except ProtocolViolation as error:
             self._refuse("RT0012", str(error))
             return
         self.flush()
+        is_behind = bool(messages or self._unread)
         exchange = self._exchange
         if exchange is not None:
-            if messages:
+            if is_behind:
                 exchange.hold()
             else:
                 exchange.release()
-        elif self._problem is not None and not messages and self._suspension is None:
+        elif self._problem is not None and not is_behind and self._suspension is None:
             self._refuse(*self._problem)
 
-    def _is_full(self) -> bool:
-        return self._size >= UNIT_BYTES_MAX and self.unit is not None and self.unit is self._sized
+    def _decode(self) -> bool:
+        """Cut more of what arrived into messages; False: no whole one is there."""
+        unread, messages = self._unread, self._messages
+        while unread and not messages:
+            piece = bytes(unread[:DECODED_BYTES])
+            del unread[:DECODED_BYTES]
+            messages.extend(self._decoder.feed(piece))
+        return bool(messages)
+
+    def _note_committed(self, unit: Unit) -> None:
+        """Make room for what was taken into this unit."""
+        if self.unit is None or unit is self._sized:
+            self._size = 0
+        else:
+            self._size -= self._earlier
+        self._earlier = 0
 
     def _refuse(self, code: str, problem: str, delay: timedelta | None = None) -> None:
         self._fail(
@@ -304,9 +346,12 @@ class RemoteAttempt(Attempt):
         )
 
     def _on_message(self, number: int, flags: int, payload: bytes) -> None:
+        if self._journal_bytes > self._journal_bytes_max and number in _RECORDED:
+            self._refuse("RT0003", f"{_TOO_MUCH} {self._journal_bytes_max} bytes")
+            return
         unit = self.pending()
         if unit is not self._sized:
-            self._sized, self._size = unit, 0
+            self._sized, self._earlier = unit, self._size
         self._size += len(payload) + ENTRY_BYTES
         if number in COMMANDS:
             self._on_command(read_command(number, payload, self._now_ms()))
@@ -340,6 +385,7 @@ class RemoteAttempt(Attempt):
 
     def _append(self, command: Command, ref: UUID | None = None) -> Entry:
         entry = command.entry(self.machine.next_index(), ref)
+        self._journal_bytes += _bytes_of(entry)
         self.pending().entries.append(entry)
         return entry
 
@@ -588,7 +634,9 @@ class RemoteAttempt(Attempt):
     ) -> Unit:
         """As the local one; until it is sent, it is something that a suspension need not wait for."""
         self._unsent.add(cid)
-        return super().notify(kind, cid, value, detail, ref, name)
+        unit = super().notify(kind, cid, value, detail, ref, name)
+        self._journal_bytes += _bytes_of(unit.entries[-1])
+        return unit
 
     def on_committed(self, unit: Unit, clock: datetime | None) -> None:
         """Tell the endpoint what is on disk now, in the journal's order."""
@@ -609,13 +657,18 @@ class RemoteAttempt(Attempt):
                 self.last_tick = self.engine.tick
                 exchange.send(b"".join(messages))
         super().on_committed(unit, clock)
+        self._note_committed(unit)
         if self._unclocked:
             self._unclocked.difference_update(self.sleeps)
             if self._suspension is not None and not self._is_done():
                 message, self._suspension = self._suspension, None
                 self._on_suspension(message)
-        if self._messages and not self._is_done():
+        if (self._messages or self._unread) and not self._is_done():
             self._go_on()
+
+    def _arrive(self, entry: Entry) -> None:
+        assert entry.cid is not None
+        self.machine.note_arrived(entry.cid)
 
     def _on_stored(self, unit: Unit, wakes: bool) -> None:
         """Nobody waits here: the endpoint does."""
@@ -636,14 +689,19 @@ class RemoteAttempt(Attempt):
 
     def abort_if_stuck(self, seconds: float) -> None:
         """Ask a silent endpoint to suspend, and later give it up."""
-        if self._is_done():
-            return
+        if self._is_done() or self._messages or self._unread:
+            return  # if something is unread, it waits for us and not we for it
         if not self._is_half_closed:
             if seconds >= self.inactivity_seconds:
                 self.yield_soon()
             return
         if seconds >= self.abort_seconds:
             self._refuse("RT0001", f"'abort timeout' ({self.abort_seconds:g}s) fired.")
+
+
+def _bytes_of(entry: Entry) -> int:
+    """About what an entry takes of memory and disk."""
+    return len(entry.value or b"") + len(entry.name or "") + len(entry.detail or "") + ENTRY_BYTES
 
 
 def _collect(future: Any, completions: set[int], signals: set[int], names: set[str]) -> None:

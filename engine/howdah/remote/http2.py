@@ -154,8 +154,11 @@ class Http2Connection(asyncio.Protocol, Connection):
 
     def _make_room(self, exchange: Exchange) -> None:
         if exchange.unacknowledged >= STREAM_WINDOW // 2 and not exchange.is_held:
-            self._h2.increment_flow_control_window(exchange.unacknowledged, exchange.stream_id)
-            exchange.unacknowledged = 0
+            size, exchange.unacknowledged = exchange.unacknowledged, 0
+            try:
+                self._h2.increment_flow_control_window(size, exchange.stream_id)
+            except StreamClosedError:
+                pass  # its end came together with this; the event that tells of it is next
 
     def abandon(self, exchange: Exchange) -> None:
         """Reset the stream."""
