@@ -438,6 +438,16 @@ class Options:
             parse=_parse_address_text,
         ),
     )
+    query: bool = field(
+        default=True,
+        metadata=_knob(
+            "HOWDAH_QUERY",
+            None,
+            "yes or no",
+            "Whether the admin port answers SQL over invocations, journals and state (`POST /query`).",
+            parse=_parse_yes_or_no,
+        ),
+    )
     roles: frozenset[str] = field(
         default=frozenset(ROLES),
         metadata=_knob(

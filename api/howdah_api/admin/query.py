@@ -50,7 +50,9 @@ class Queries:
         self._waiting = 0
 
     async def post(self, request: Request) -> Response:
-        """The rows: JSON if `Accept` is exactly `application/json`, otherwise Arrow."""
+        """The rows, unless they are switched off: JSON if `Accept` is exactly `application/json`, otherwise Arrow."""
+        if not self._engine.options.query:
+            raise _refusal(403, "Queries are switched off here: HOWDAH_QUERY is no")
         given = await read_json(request, Asked, bytes_max=BODY_BYTES_MAX)
         is_json = request.headers.get("accept", "").strip().lower() == MEDIA_TYPE
         if not is_json and not arrow.is_installed():

@@ -3,12 +3,14 @@
 What is executed here was written by `howdah_api.query`, which refuses what could have an effect. The
 transaction is read-only and its settings bound time, memory and disk nevertheless; the bytes that
 come back are counted by the database (sql/functions/06_restate_queries.sql). The connection ends
-with the query, so nothing that a query did to its session is ever met by another one.
+with the query, so nothing that a query did to its session is ever met by another one. A backend that
+goes on when its time is up, or when its client has left, is ended by another connection.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
@@ -18,8 +20,12 @@ import asyncpg
 from howdah.errors import StoreUnavailable
 from howdah.store.database import DRIVER_ERRORS, connect, is_lost
 
+logger = logging.getLogger(__name__)
+
 STATEMENT_SECONDS: Final = 10
 """How long the database works for one query until it is ended, each portion of rows by itself."""
+REACT_SECONDS: Final = 2.0
+"""How long a backend may take to see that its time is up. After that, it is ended by another connection."""
 TOTAL_SECONDS: Final = 60.0
 """How long a query may take in all, the client's reading included."""
 BYTES_MAX: Final = 32 * 1024 * 1024
@@ -28,13 +34,17 @@ PORTION_ROWS_MAX: Final = 500
 PORTION_VALUES: Final = 10_000
 """About how many values are fetched at once: decoding them must not keep the event loop for long."""
 CLOSE_SECONDS: Final = 3.0
+"""How long it may take to cancel what a backend executes and to end it in good order."""
+STOP_SECONDS: Final = 5.0
+"""How long a backend that was told to end is waited for; the log says if it has not."""
+_CONNECTION_CHECK: Final = "1s"
 
-_SETTINGS: Final = f"""
+_SETTINGS: Final = """
 set local search_path = pg_catalog, pg_temp;
-set local statement_timeout = '{STATEMENT_SECONDS}s';
+set local statement_timeout = '{statement}s';
 set local lock_timeout = '1s';
-set local idle_in_transaction_session_timeout = '{int(TOTAL_SECONDS)}s';
-set local client_connection_check_interval = '1s';
+set local idle_in_transaction_session_timeout = '{total:.0f}s';
+set local client_connection_check_interval = '{check}';
 set local work_mem = '16MB';
 set local max_parallel_workers_per_gather = 0;
 set local standard_conforming_strings = on;
@@ -44,6 +54,14 @@ set local timezone = 'UTC';
 _BOUND_DISK: Final = """
 select case when pg_catalog.has_parameter_privilege('temp_file_limit', 'SET')
             then pg_catalog.set_config('temp_file_limit', '524288', true) end
+"""
+# The number of a process may be given again; together with its start it may not.
+_BACKEND: Final = """
+select pid, backend_start from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()
+"""
+_TERMINATE: Final = """
+select pg_catalog.pg_terminate_backend(pid, $3) from pg_catalog.pg_stat_activity
+ where pid = $1 and backend_start = $2
 """
 _SIZED: Final = frozenset({"text", "varchar", "bpchar", "bytea"})
 
@@ -84,7 +102,7 @@ class Answer:
         count = 0
         portion = max(1, min(PORTION_ROWS_MAX, PORTION_VALUES // len(self.types)))
         while True:
-            with _failures():
+            async with _bounded():
                 rows = await self._cursor.fetch(portion)
             if not rows:
                 return
@@ -103,12 +121,18 @@ async def asked(dsn: str, sql: str) -> AsyncIterator[Answer]:
         StoreUnavailable: the database does not answer.
     """
     connection = await connect(dsn, "query", default_transaction_read_only="on")
+    backend: Any = None
     try:
         async with asyncio.timeout(TOTAL_SECONDS):
             transaction = connection.transaction(readonly=True)
-            with _failures():
+            async with _bounded():
+                backend = await connection.fetchrow(_BACKEND)
                 await transaction.start()
-                await connection.execute(_SETTINGS)
+                await connection.execute(
+                    _SETTINGS.format(
+                        statement=STATEMENT_SECONDS, total=TOTAL_SECONDS, check=_CONNECTION_CHECK
+                    )
+                )
                 await connection.execute(_BOUND_DISK)
                 inner = await connection.prepare(sql)
                 types = [attribute.type.name for attribute in inner.get_attributes()]
@@ -118,15 +142,38 @@ async def asked(dsn: str, sql: str) -> AsyncIterator[Answer]:
     except TimeoutError:
         raise QueryFailed(f"the query took more than {TOTAL_SECONDS:.0f} s") from None
     finally:
-        # Waits until the server was told to stop what it may still be doing.
-        await asyncio.shield(_end(connection))
+        # Waits until the server has stopped what it may still be doing.
+        await asyncio.shield(_end(dsn, connection, backend))
 
 
-async def _end(connection: asyncpg.Connection[Any]) -> None:
+async def _end(dsn: str, connection: asyncpg.Connection[Any], backend: Any) -> None:
+    if not connection.is_closed():
+        try:
+            # If it executes something, the driver has that cancelled.
+            await connection.close(timeout=CLOSE_SECONDS)
+            return
+        except DRIVER_ERRORS:
+            connection.terminate()
+    if backend is None:
+        return
     try:
-        await connection.close(timeout=CLOSE_SECONDS)
-    except DRIVER_ERRORS:
-        connection.terminate()
+        await _stop(dsn, *backend)
+    except (StoreUnavailable, *DRIVER_ERRORS) as error:
+        logger.warning(
+            "nobody could look whether a query has ended",
+            extra={"pid": backend["pid"], "error": str(error)},
+        )
+
+
+async def _stop(dsn: str, pid: int, began_at: Any) -> None:
+    """End a backend that does not listen to its own connection any more."""
+    watchdog = await connect(dsn, "watchdog")
+    try:
+        has_ended = await watchdog.fetchval(_TERMINATE, pid, began_at, int(STOP_SECONDS * 1000))
+        if has_ended is False:
+            logger.error("a query does not end: its backend does not react", extra={"pid": pid})
+    finally:
+        watchdog.terminate()
 
 
 def _metered(sql: str, types: Sequence[str]) -> str:
@@ -142,6 +189,17 @@ def _metered(sql: str, types: Sequence[str]) -> str:
         f"select q.*, howdah_core.meter({' + '.join(sizes)}, {BYTES_MAX})"
         f" from ({sql}) as q ({', '.join(names)})"
     )
+
+
+@asynccontextmanager
+async def _bounded() -> AsyncIterator[None]:
+    """Give the database the time of one statement, and turn what asyncpg raises as `_failures` does."""
+    try:
+        async with asyncio.timeout(STATEMENT_SECONDS + REACT_SECONDS):
+            with _failures():
+                yield
+    except TimeoutError:
+        raise QueryFailed(f"the query took more than {STATEMENT_SECONDS} s") from None
 
 
 @contextmanager
