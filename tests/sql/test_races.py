@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from support.engines import assert_healthy, until
+from support.holding import held
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -148,6 +149,37 @@ async def test_other_mail_does_not_wake(db: Connection, worker: int) -> None:
         "insert into howdah_core.mailbox (id, kind, cid, at) values ($1, 105, 1, now())", id_
     )
     assert len(await db.fetch("select * from howdah_core.wake($1)", [id_])) == 1
+
+
+@pytest.mark.parametrize("by", ["claim", "reconcile"])
+async def test_a_signal_that_comes_while_others_are_taken_into_the_journal_is_kept(
+    dsn: str, db: Connection, worker: int, by: str
+) -> None:
+    id_ = uuid.uuid4()
+    await accept(db, worker, id_)
+    if by == "claim":
+        await suspend(db, worker, id_, 1)
+        await db.execute("update howdah_core.live set status = 'ready', run_at = now()")
+    await db.execute("select howdah.signal($1, 'word', '1')", id_)
+    async with connected(dsn) as taker:
+        async with held(dsn, db, "insert on howdah_core.journal", "new.kind = 150") as hold:
+            taking = asyncio.create_task(
+                taker.fetch(
+                    "select what from howdah_core.claim($1, 1, '{1}', '{1}', '{1}', 0, 10)"
+                    if by == "claim"
+                    else "select what from howdah_core.reconcile($1, 1, 0, '{}', '{}')",
+                    worker,
+                )
+            )
+            await hold.reached()
+            # Whoever sends a signal in SQL locks nothing.
+            await db.execute("select howdah.signal($1, 'word', '2')", id_)
+        taken = await taking
+
+    assert [row["what"] for row in taken].count(b"J") == 1
+    journal = await db.fetch("select value from howdah_core.journal order by idx")
+    mailbox = await db.fetch("select value from howdah_core.mailbox order by seq")
+    assert [row["value"] for row in (*journal, *mailbox)] == [b"1", b"2"]
 
 
 async def test_a_key_that_is_being_taken_has_one_holder_and_an_order(
