@@ -10,7 +10,7 @@ Source: the service protocol's versions 5 to 7.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -154,7 +154,7 @@ class RemoteAttempt(Attempt):
         self._output: Command | None = None
         self._suspension: Any = None
         self._unclocked: set[int] = set()
-        self._unsent: set[int] = set()
+        self._unsent: Counter[int] = Counter()  # signals may come more than once
         self._sent_ack_only: set[int] = set()
 
     # Life.
@@ -588,7 +588,7 @@ class RemoteAttempt(Attempt):
             self._suspension = message
             self.flush()
             return
-        if ids & self._unsent:
+        if any(self._unsent[cid] for cid in ids):
             # It is there already, only the endpoint could not be told any more.
             unit.final = End("S", status="ready")
         else:
@@ -633,7 +633,7 @@ class RemoteAttempt(Attempt):
         name: str | None = None,
     ) -> Unit:
         """As the local one; until it is sent, it is something that a suspension need not wait for."""
-        self._unsent.add(cid)
+        self._unsent[cid] += 1
         unit = super().notify(kind, cid, value, detail, ref, name)
         self._journal_bytes += _bytes_of(unit.entries[-1])
         return unit
@@ -647,7 +647,7 @@ class RemoteAttempt(Attempt):
                 if entry.kind < NOTIFICATION:
                     continue
                 assert entry.cid is not None
-                self._unsent.discard(entry.cid)
+                self._unsent[entry.cid] -= 1
                 if entry.kind == Kind.RUN_COMPLETED and entry.cid in self._sent_ack_only:
                     acknowledgement = CLASSES["ProposeRunCompletionAck"](completion_id=entry.cid)
                     messages.append(encode(Type.PROPOSE_RUN_COMPLETION_ACK, acknowledgement))
