@@ -4,14 +4,18 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 
 from howdah import Context, ObjectContext, Service, VirtualObject
 from howdah.errors import StoreUnavailable
+from howdah.machine.entries import Kind, signal_cid
 from howdah.store.batch import APPEND_BATCH, COMMIT_BATCH
 from howdah.store.registry import LOAD_REGISTRY
+from howdah.store.units import Mail
 from howdah.worker.claiming import CLAIM
 from howdah.worker.recovery import NEXT_GENERATION, RECONCILE
 from howdah.worker.sweeping import SWEEP
@@ -26,6 +30,7 @@ class Calls:
     def __init__(self) -> None:
         self.statements: list[str] = []
         self._lost: set[str] = set()
+        self._unanswered: dict[str, int] = {}
         self.bugs: set[str] = set()
 
     def __call__(self, statement: str) -> None:
@@ -35,6 +40,15 @@ class Calls:
             raise RuntimeError("nobody foresaw this")
         if statement in self._lost:
             raise StoreUnavailable(doing="asking the database")
+        if statement in self._unanswered:
+            self._unanswered[statement] += 1
+            if self._unanswered[statement] == 2:
+                del self._unanswered[statement]
+                raise StoreUnavailable(doing="reading the reply")
+
+    def lose_reply(self, statement: str) -> None:
+        """Let the next such call be carried out, and its reply be lost."""
+        self._unanswered[statement] = 0
 
     @contextmanager
     def losing(self, statement: str) -> Iterator[None]:
@@ -89,6 +103,118 @@ async def test_an_error_that_nobody_foresaw_ends_no_loop(
         assert outcome.value == b'"gone"'
         await until_true(lambda: not calls.bugs)
         assert await result(engine, "Sturdy/go") == "gone"
+    await assert_healthy(db)
+
+
+class Program:
+    """Handlers whose ends the test decides."""
+
+    def __init__(self) -> None:
+        self.began = 0
+        self.may_end = asyncio.Event()
+        self.service = service = Service("Doubtful")
+
+        async def wait() -> str:
+            self.began += 1
+            await self.may_end.wait()
+            return "waited"
+
+        @service.handler()
+        async def go(ctx: Context) -> str:
+            return await ctx.run("wait", wait)
+
+        @service.handler()
+        async def words(ctx: Context) -> list[str]:
+            return [await ctx.signal("word", type_hint=str) for _ in range(2)]
+
+
+async def test_a_request_of_which_the_reply_was_lost_is_accepted_once(
+    dsn: str, db: Database
+) -> None:
+    program, calls = Program(), Calls()
+    program.may_end.set()
+    async with running_engine(dsn, [program.service], calls) as engine:
+        calls.lose_reply(COMMIT_BATCH)
+        assert await result(engine, "Doubtful/go") == "waited"
+        assert engine.free_slots() == engine.options.max_resident
+    assert RECONCILE in calls.statements
+    assert program.began == 1
+    assert await db.fetchval("select count(*) from howdah.invocations") == 1
+    await assert_healthy(db)
+
+
+async def test_a_signal_of_which_the_reply_was_lost_is_not_sent_again(
+    dsn: str, db: Database
+) -> None:
+    program, calls = Program(), Calls()
+    async with running_engine(dsn, [program.service], calls) as engine:
+        sent = await send(engine, "Doubtful/words")
+        calls.lose_reply(COMMIT_BATCH)
+        with pytest.raises(StoreUnavailable):
+            await engine.deliver(word(sent.id, "first"))
+        await until_true(lambda: not engine.recovery.is_running)
+        await engine.deliver(word(sent.id, "second"))
+        outcome = await asyncio.wait_for(engine.attach(sent.id), 20)
+    assert outcome.value == b'["first","second"]'
+    await assert_healthy(db)
+
+
+def word(target: UUID, text: str) -> Mail:
+    body = msgspec.json.encode(text)
+    return Mail(target, Kind.SIGNAL, signal_cid("word"), body, None, "word")
+
+
+async def test_leases_are_compared_when_no_claim_is_on_its_way(
+    dsn: str, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the claim brings would be found without an attempt, and begun twice."""
+    program, calls = Program(), Calls()
+    program.may_end.set()
+    async with running_engine(dsn, [program.service], calls) as engine:
+        ask = engine.database.fetch
+        has_claimed, may_answer = asyncio.Event(), asyncio.Event()
+
+        async def fetch(statement: str, *args: Any) -> Any:
+            rows = await ask(statement, *args)
+            if statement == CLAIM and any(row["what"] == b"I" for row in rows):
+                has_claimed.set()
+                await may_answer.wait()
+                calls.statements.append("the claim is answered")
+            return rows
+
+        monkeypatch.setattr(engine.database, "fetch", fetch)
+        id_ = await db.fetchval("select howdah.send('Doubtful', 'go')")
+        await asyncio.wait_for(has_claimed.wait(), 20)
+        calls.statements.clear()
+        engine.recovery.on_doubt()
+        waiting = engine.claiming.lock
+        await until_true(lambda: waiting._waiters or NEXT_GENERATION in calls.statements)
+        may_answer.set()
+        outcome = await asyncio.wait_for(engine.attach(id_), 20)
+        await until_true(lambda: RECONCILE in calls.statements)
+    assert outcome.value == b'"waited"'
+    answered = calls.statements.index("the claim is answered")
+    assert answered < calls.statements.index(NEXT_GENERATION)
+    assert await db.fetchval("select attempts from howdah.invocations") == 1
+    await assert_healthy(db)
+
+
+async def test_an_attempt_that_holds_no_lease_ends_when_leases_are_compared(
+    dsn: str, db: Database
+) -> None:
+    program = Program()
+    async with running_engine(dsn, [program.service]) as engine:
+        sent = await send(engine, "Doubtful/go")
+        await until_true(lambda: program.began)
+        # Nobody tells this process.
+        await db.execute("select result from howdah_core.operate($1, 'pause')", sent.id)
+        engine.recovery.on_doubt()
+        await until_true(lambda: sent.id not in engine.residents)
+        assert await engine.operate("resume", sent.id) == "done"
+        program.may_end.set()
+        outcome = await asyncio.wait_for(engine.attach(sent.id), 20)
+    assert outcome.value == b'"waited"'
+    assert program.began == 2
     await assert_healthy(db)
 
 

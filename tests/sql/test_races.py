@@ -246,17 +246,78 @@ async def test_a_worker_that_beat_meanwhile_is_not_fenced(db: Connection, worker
     assert not await db.fetchval("select howdah_core.fence($1, $2)", worker, seen)
 
 
-async def test_the_next_generation_refuses_what_an_old_connection_still_sends(
-    db: Connection, worker: int
+CALLS = {
+    "append": "select what from howdah_core.append_batch($1, 1,"
+    " array(select id from howdah_core.live where status = 'running'), '{1}', '{1}', '{1}', '{3}', '{1}',"
+    " '{step}', '{null}', '{null}', '{null}')",
+    "claim": "select what from howdah_core.claim($1, 1, '{1}', '{1}', '{1}', 0, 10)",
+    "promote": "select q from howdah_core.promote($1, 1, 10)",
+    "reconcile": "select what from howdah_core.reconcile($1, 1, 0, '{}', '{}')",
+}
+
+
+async def reply(connection: Connection, worker: int, call: str) -> list[Any]:
+    """The rows of one call, by generation 1."""
+    if call == "commit":
+        return await accept(connection, worker, uuid.uuid4(), key="third")
+    return list(await connection.fetch(CALLS[call], worker))
+
+
+LIVE = "select id, status, worker, epoch from howdah_core.live order by id"
+
+
+@pytest.mark.parametrize("call", ["commit", *CALLS])
+@pytest.mark.parametrize("ended", ["next_generation($1) = 2", "fence($1, 0)"])
+@pytest.mark.parametrize("when", ["afterwards", "meanwhile"])
+async def test_what_an_old_connection_or_a_fenced_worker_still_sends_is_refused(
+    dsn: str, db: Connection, worker: int, call: str, ended: str, when: str
 ) -> None:
-    assert await db.fetchval("select howdah_core.next_generation($1)", worker) == 2
+    running, ready = uuid.uuid4(), uuid.uuid4()
+    await accept(db, worker, running)
+    await accept(db, worker, ready, key="other", is_granted=False)
+    await db.execute("select howdah.send('Seat', 'hold', key => 'due')")
+    before = await db.fetch(LIVE)
+    async with connected(dsn) as late, connected(dsn) as ending:
+        transaction = ending.transaction()
+        await transaction.start()
+        assert await ending.fetchval(f"select howdah_core.{ended}", worker)
+        if when == "afterwards":
+            await transaction.commit()
+        sending = asyncio.create_task(reply(late, worker, call))
+        if when == "meanwhile":
+            await is_blocked(db, late)
+            await transaction.commit()
+        rows = await sending
 
-    rows = await accept(db, worker, uuid.uuid4())
+    assert [row[0] for row in rows] == ([] if call == "promote" else [b"F"])
+    assert await db.fetch(LIVE) == before
+    assert await db.fetchval("select count(*) from howdah_core.journal") == 0
 
-    assert [row["what"] for row in rows] == [b"F"]
+
+@pytest.mark.parametrize(
+    "by", ["next_generation($1)", "reconcile($1, 1, 0, '{}', '{}')", "fence($1, 0)"]
+)
+async def test_a_claim_in_flight_is_waited_out(
+    dsn: str, db: Connection, worker: int, by: str
+) -> None:
+    """Its reply may be lost: whoever asks what this worker holds must see it."""
+    id_ = uuid.uuid4()
+    await accept(db, worker, id_, is_granted=False)
+    async with connected(dsn) as lost, connected(dsn) as asking:
+        transaction = lost.transaction()
+        await transaction.start()
+        await lost.fetch(CALLS["claim"], worker)
+        asked = asyncio.create_task(asking.fetch(f"select * from howdah_core.{by}", worker))
+        await is_blocked(db, asking)
+        await transaction.commit()
+        rows = await asked
+
+    if by.startswith("reconcile"):
+        assert [(row["id"], row["epoch"]) for row in rows if row["what"] == b"I"] == [(id_, 2)]
 
 
-async def test_stricter_isolation_is_refused(db: Connection, worker: int) -> None:
+@pytest.mark.parametrize("call", ["commit", *CALLS])
+async def test_stricter_isolation_is_refused(db: Connection, worker: int, call: str) -> None:
     with pytest.raises(asyncpg.PostgresError, match="READ COMMITTED"):
         async with db.transaction(isolation="repeatable_read"):
-            await accept(db, worker, uuid.uuid4())
+            await reply(db, worker, call)
