@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 import asyncpg
@@ -8,7 +9,15 @@ import pytest
 
 from howdah import Context, Service
 from howdah.worker.delivering import READ_MAIL
-from support.engines import assert_healthy, result, running_engine, send, submission, until
+from support.engines import (
+    assert_healthy,
+    result,
+    running_engine,
+    send,
+    submission,
+    until,
+    until_true,
+)
 
 SHORT: dict[str, Any] = {"lease": timedelta(seconds=2)}
 
@@ -221,3 +230,37 @@ class Stay:
 def quick_of(gate: Gate) -> Callable[[Any], Awaitable[str]]:
     """The function behind Gate/quick, to call it by reference."""
     return gate.service.handlers["quick"].fn
+
+
+async def test_attempts_end_when_the_lease_cannot_be_renewed_though_nobody_answers(
+    dsn: str, db: "asyncpg.Connection[Any]"
+) -> None:
+    gate = Gate()
+    async with running_engine(dsn, [gate.service], **SHORT) as engine:
+        await send(engine, "Gate/hold")
+        await until_true(lambda: gate.began == 1)
+        assert engine.heartbeat is not None
+        # While a batch is on its way nothing else is done about it.
+        async with engine.lane.turn:
+            await asyncio.to_thread(engine.heartbeat.stop)
+            await until_true(lambda: not engine.residents)
+    await assert_healthy(db)
+
+
+async def test_a_lease_counts_from_when_its_renewal_was_sent(
+    dsn: str, db: "asyncpg.Connection[Any]"
+) -> None:
+    async with running_engine(dsn, [Gate().service]) as engine:
+        heartbeat = engine.heartbeat
+        assert heartbeat is not None
+        async with db.transaction():
+            beat = await db.fetchval("select beat from howdah_core.worker for update")
+            waits = (
+                "select exists (select from pg_stat_activity where wait_event_type = 'Lock'"
+                " and application_name = 'howdah heartbeat' and datname = current_database())"
+            )
+            await until(db, waits)
+            before, answered_at = heartbeat.renewed_at, monotonic()
+        await until_true(lambda: heartbeat.renewed_at > before)
+        assert heartbeat.renewed_at < answered_at
+    assert await db.fetchval("select beat > $1 from howdah_core.worker", beat)
