@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -76,7 +77,7 @@ async def serve_reloading(
     config = options.config or Path(CONFIG_FILE)
     command = [sys.executable, "-m", "howdah_api", "serve", *flags, "--", *targets]
     child = await _start(command, _environment(options, dsn))
-    stopping.before_exit = child.kill
+    stopping.before_exit = lambda: _kill(child)
     try:
         changes = watchfiles.awatch(
             *_watched(targets, options),
@@ -94,7 +95,6 @@ async def serve_reloading(
             tell(f"{what} changed, reloading")
             await _stop(child)
             child = await _start(command, _environment(options, dsn))
-            stopping.before_exit = child.kill
     finally:
         await _stop(child)
 
@@ -128,12 +128,18 @@ async def _start(
     )
 
 
+def _kill(child: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):  # it may have ended, and nobody looked yet
+        child.kill()
+
+
 async def _stop(child: asyncio.subprocess.Process) -> None:
     if child.returncode is not None:
         return
-    child.send_signal(signal.SIGTERM)
+    with suppress(ProcessLookupError):
+        child.send_signal(signal.SIGTERM)
     try:
         await asyncio.wait_for(child.wait(), GRACE_SECONDS)
     except TimeoutError:
-        child.kill()
+        _kill(child)
         await child.wait()

@@ -7,7 +7,7 @@ the two is killed in the middle. All of it at once, with a runtime of its own:
     pip install 'howdah[embedded]' restate-sdk
     python examples/remote_python
 
-Then:
+Then, in another terminal and the same folder:
 
     howdah invoke Account/ann/deposit 100
     howdah invoke Transfers/move '{"source": "ann", "target": "bob", "amount": 30}'

@@ -8,7 +8,7 @@
 //     pip install 'howdah[embedded]'
 //     python examples/remote_typescript
 //
-// Then:
+// Then, in another terminal and the same folder:
 //
 //     howdah invoke Stock/pen/restock 100
 //     howdah invoke Orders/place '{"article": "pen", "count": 30}'

@@ -25,11 +25,12 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @dataclass(frozen=True)
 class Example:
-    """A folder, the file with the header, and what the commands there answer."""
+    """A folder, the file with the header, what the commands there answer, and what ends it."""
 
     folder: str
     service: str
     answers: tuple[str, str, str, str]
+    signal: signal.Signals
 
     def listed(self, pattern: str) -> list[str]:
         """What of the header is of one kind."""
@@ -38,11 +39,17 @@ class Example:
         return re.findall(pattern, "\n".join(lines), re.M | re.S)
 
 
-PYTHON = Example("remote_python", "service.py", ("100", '"receipt 1"', "ann has only 70", "30"))
+PYTHON = Example(
+    "remote_python",
+    "service.py",
+    ("100", '"receipt 1"', "ann has only 70", "30"),
+    signal.SIGINT,
+)
 TYPESCRIPT = Example(
     "remote_typescript",
     "service.ts",
     ("100", '"parcel for payment of 30"', "there are only 70 of pen", "70"),
+    signal.SIGTERM,
 )
 
 
@@ -87,20 +94,25 @@ def environment(example: Example, dsn: str, tmp_path: Path) -> Iterator[dict[str
             },
         )
 
-    def is_registered() -> bool:
+    def is_ready() -> bool:
         said = output.read_text()
         assert process.poll() is None, said
-        return "is registered" in said
+        return "Both are ready" in said
 
-    until(is_registered, seconds=50)
-    yield found
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0, output.read_text()
+    try:
+        until(is_ready, seconds=50)
+        yield found
+    finally:
+        process.send_signal(example.signal)
+        code = process.wait(30)
+    assert code == 0, output.read_text()
+    assert not re.search("Traceback|ERROR", output.read_text()), output.read_text()
 
 
 async def test_an_example_does_what_its_header_says(
-    example: Example, environment: dict[str, str], db: "asyncpg.Connection[Any]"
+    example: Example, environment: dict[str, str], db: "asyncpg.Connection[Any]", tmp_path: Path
 ) -> None:
+    printed = re.findall(r"^  (howdah (?:invoke|sql) .*)$", (tmp_path / "output").read_text(), re.M)
     commands = example.listed(r"^    (howdah [^\n]*)$")
     given, done, refused, left = (
         howdah(*shlex.split(command)[1:], folder=None, stdin=None, **environment)
@@ -115,4 +127,7 @@ async def test_an_example_does_what_its_header_says(
     assert len(statements) == 4
     for statement in statements:
         assert await db.fetch(statement), statement
+    assert printed[:2] == commands[:2]
+    for command in printed[2:]:
+        assert howdah(*shlex.split(command)[1:], **environment).returncode == 0, command
     await assert_healthy(db)

@@ -24,6 +24,9 @@ from support.runtimes import NEAR, Runtime
 from support.sdk_processes import SdkEndpoint
 from support.servers import Servers
 
+# Each test starts three programs or more, which takes most of a minute where others keep the machine busy.
+pytestmark = pytest.mark.timeout(240)
+
 PROCESS = Path(__file__).with_name("crashing_runtime.py")
 SWEEPS = 4
 """Databases that are swept side by side: most of a sweep is waiting for a takeover."""
