@@ -27,6 +27,8 @@ def serve(postgres_server: postgres.Server) -> EnvironmentFactory:
 
 
 @pytest.fixture
-def shell(dsn: str, servers: Servers, tmp_path: Path) -> Shell:
+def shell(dsn: str, servers: Servers, tmp_path: Path) -> Iterator[Shell]:
     """A shell in an empty folder, on the test's database."""
-    return Shell(tmp_path, servers, dsn)
+    started = Shell(tmp_path, servers, dsn)
+    yield started
+    started.end()

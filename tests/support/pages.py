@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -16,9 +17,10 @@ from support.servers import ON_TEST_SERVER, HowdahProcess, Servers
 DOCS = Path(__file__).parents[2] / "docs"
 COMMAND_SECONDS = 60
 BOUND_SECONDS = 20.0
+READY_SECONDS = 40.0
 # What differs each time: ids, awakeables, times, how long ago, and what the page leaves out.
 VARIES = re.compile(
-    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|sign_1\w+|\d{4}-\d\d-\d\d[T ][\d:.+Z]*"
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:sign|dp)_1\w+|\d{4}-\d\d-\d\d[T ][\d:.+Z]*"
     r"|\b\d+(?:\.\d+)? ?(?:ms|s|m|h)(?: ago)?\b|\bnow\b|…",
     re.ASCII,
 )
@@ -92,8 +94,9 @@ def _postgres_programs() -> Path:
 class Shell:
     """Runs the commands of a page: `howdah` is the one under test, ports are free ones.
 
-    `howdah serve … &` starts a server, and `kill %N` ends the N-th one; `NAME=$(…)` sets a
-    variable. Everything else is bash's.
+    `howdah serve … &` starts a server, and `kill %N` ends the N-th one; `hypercorn … &` and
+    `howdah dev &` are started, too, and end with the shell; `NAME=$(…)` sets a variable. Everything
+    else is bash's.
 
     Attributes:
         folder: Where commands run.
@@ -108,6 +111,7 @@ class Shell:
         self.last_code = 0
         self.variables: dict[str, str] = {}
         self._servers = servers
+        self._programs: list[subprocess.Popen[bytes]] = []
         self._ports: dict[str, int] = {}
         self._environment = {
             "HOWDAH_DATABASE_URL": dsn,
@@ -117,9 +121,10 @@ class Shell:
         }
         programs = folder / "bin"
         programs.mkdir()
-        howdah = programs / "howdah"
-        howdah.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m howdah_api "$@"\n')
-        howdah.chmod(0o755)
+        for name, module in (("howdah", "howdah_api"), ("hypercorn", "hypercorn")):
+            program = programs / name
+            program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {module} "$@"\n')
+            program.chmod(0o755)
         self._path = f"{programs}:{_postgres_programs()}:{os.environ['PATH']}"
 
     def with_ports(self, text: str) -> str:
@@ -141,11 +146,56 @@ class Shell:
         self.jobs.append(job)
         return job
 
+    def start(self, command: str) -> None:
+        """Start a program, and wait until it says that it runs."""
+        output = self.folder / f"output-of-program-{len(self._programs)}"
+        with output.open("wb") as sink:
+            program = subprocess.Popen(
+                ["bash", "-c", self.with_ports(command)],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=self._seen(),
+            )
+        self._programs.append(program)
+        deadline = time.monotonic() + READY_SECONDS
+        while not re.search("is ready|Running on", said := output.read_text()):
+            assert program.poll() is None, f"{command} has ended:\n{said}"
+            assert time.monotonic() < deadline, f"{command} never got ready:\n{said}"
+            time.sleep(0.02)
+
+    def end(self) -> None:
+        """End what `start` started."""
+        for program in self._programs:
+            if program.poll() is None:
+                os.killpg(program.pid, signal.SIGTERM)
+        for program in self._programs:
+            try:
+                program.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(program.pid, signal.SIGKILL)
+                program.wait(10)
+
+    def _seen(self) -> dict[str, str]:
+        return {
+            **{k: v for k, v in os.environ.items() if not k.startswith("HOWDAH_")},
+            **ON_TEST_SERVER,
+            **self._environment,
+            **self.variables,
+            "PATH": self._path,
+            "COLUMNS": "200",
+        }
+
     def run(self, command: str) -> str:
         """Run one command; what it prints, errors included. It may fail."""
         self.last_code = 0
         if command.startswith("howdah serve ") and command.endswith("&"):
             self.serve(*shlex.split(command)[2:-1])
+            return ""
+        if command.endswith("&"):
+            self.start(command[:-1])
             return ""
         if job := re.fullmatch(r"kill %(\d+)", command):
             assert self.jobs[int(job[1]) - 1].stop() == 0
@@ -161,14 +211,7 @@ class Shell:
             check=False,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
-            env={
-                **{k: v for k, v in os.environ.items() if not k.startswith("HOWDAH_")},
-                **ON_TEST_SERVER,
-                **self._environment,
-                **self.variables,
-                "PATH": self._path,
-                "COLUMNS": "200",
-            },
+            env=self._seen(),
         )
         self.last_code = ran.returncode
         if name is not None:
