@@ -129,5 +129,6 @@ async def test_an_example_does_what_its_header_says(
         assert await db.fetch(statement), statement
     assert printed[:2] == commands[:2]
     for command in printed[2:]:
-        assert howdah(*shlex.split(command)[1:], **environment).returncode == 0, command
+        ran = howdah(*shlex.split(command)[1:], folder=None, stdin=None, **environment)
+        assert ran.returncode == 0, (command, ran.stderr)
     await assert_healthy(db)
