@@ -12,6 +12,8 @@ import pytest_asyncio
 from sdk.world import REPLAYING, SETTINGS, HttpWorld
 from support import engines
 
+pytest.register_assert_rewrite("sdk.neighbours")
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what uses the world in every setting; what is marked, where handlers begin again."""

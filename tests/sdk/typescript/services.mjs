@@ -429,11 +429,82 @@ const block = restate.workflow({
   options: KEYED,
 });
 
+// The other side of near_services.py, which howdah executes itself.
+
+const Near = { name: "Near" };
+const NearCaller = { name: "NearCaller" };
+
+const far = restate.object({
+  name: "Far",
+  handlers: {
+    add: async (ctx, number) => {
+      const total = ((await ctx.get("total")) ?? 0) + number;
+      ctx.set("total", total);
+      return total;
+    },
+    countdown: async (ctx, number) => {
+      if (!number) return ["far 0"];
+      const below = await ctx.objectClient(Near, `${ctx.key}-`).countdown(number - 1);
+      return [`far ${number}`, ...below];
+    },
+    hold: async (ctx, depth) => {
+      ctx.set("cancelled", false);
+      try {
+        if (depth) await ctx.objectClient(Near, `${ctx.key}-`).hold(depth - 1);
+        else await ctx.sleep(IN_VAIN);
+      } catch (error) {
+        if (error instanceof TerminalError) ctx.set("cancelled", true);
+        throw error;
+      }
+    },
+    was_cancelled: async (ctx) => await ctx.get("cancelled"),
+    ask: async (ctx) => {
+      const { id, promise } = ctx.awakeable();
+      ctx.serviceSendClient(NearCaller).resolve([id, "from nearby"]);
+      return await promise;
+    },
+    total: shared(async (ctx) => (await ctx.get("total")) ?? 0),
+  },
+  options: FAST,
+});
+
+const farCaller = restate.service({
+  name: "FarCaller",
+  handlers: {
+    resolve: async (ctx, [name, value]) => ctx.resolveAwakeable(name, value),
+    fail: async (ctx, message) => {
+      throw new TerminalError(message, { errorCode: 418, metadata: { key: "value" } });
+    },
+    catch: async (ctx, message) => {
+      try {
+        await ctx.serviceClient(NearCaller).fail(message);
+      } catch (error) {
+        if (!(error instanceof TerminalError)) throw error;
+        return [error.code, error.message, error.metadata];
+      }
+      return [];
+    },
+    once: async (ctx, key) => {
+      const wanted = { service: "Near", method: "add", key, parameter: json("1") };
+      const calls = [1, 2].map(() => ctx.genericCall({ ...wanted, idempotencyKey: "once" }));
+      return [text(await calls[0]), text(await calls[1])];
+    },
+    signal: async (ctx) => {
+      const sent = ctx.serviceSendClient(NearCaller).receive();
+      const started = ctx.invocation(await sent.invocationId);
+      started.signal("word").resolve("hello");
+      return await started.attach();
+    },
+    receive: async (ctx) => await ctx.signal("word"),
+  },
+  options: FAST,
+});
+
 // The servers.
 
 const services = [
   counter, names, proxy, hidden, ordering, lock, runner, tree, waiting, signals, steps, failing,
-  changing, block,
+  changing, block, far, farCaller,
 ];
 
 const listening = (server) =>

@@ -1,4 +1,4 @@
-"""Services that howdah executes itself, beside those of an endpoint: see test_neighbours.py."""
+"""Services that howdah executes itself, beside those of an endpoint: see neighbours.py."""
 
 import json
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The same services as in neighbours.py, the other way round, written with the official SDK."""
+"""The same services as in near_services.py, the other way round, written with the official SDK."""
 
 import json
 from datetime import timedelta
