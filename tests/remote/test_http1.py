@@ -8,7 +8,7 @@ import pytest
 from howdah.remote.connection import Exchange, Limits
 from howdah.remote.guard import Guard
 from howdah.remote.http import Endpoint
-from support.endpoints import Listener, serving_bytes, until
+from support.endpoints import Listener, longest_turn, serving_bytes, until
 
 DEV = Guard(is_dev=True)
 Connect = Callable[..., Endpoint]
@@ -130,6 +130,21 @@ async def test_a_held_response_is_not_read(connect: Connect) -> None:
         await listener.wait()
 
     assert len(listener.body) == len(piece) * count
+
+
+async def test_a_response_in_crumbs_leaves_the_loop_to_others(connect: Connect) -> None:
+    async def crumble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        writer.write(chunk(b"x") * 60_000 + chunk(b""))
+
+    async with serving_bytes(crumble) as uri:
+        _, listener = begin(connect(uri))
+        took = await longest_turn(listener.over.is_set, seconds=60)
+
+    assert listener.error is None
+    assert len(listener.body) == 60_000
+    assert took < 0.1
 
 
 async def test_a_connection_is_used_again_and_more_are_opened_at_need(connect: Connect) -> None:

@@ -12,7 +12,15 @@ from howdah.remote.connection import Exchange, Limits
 from howdah.remote.guard import Guard
 from howdah.remote.http import Endpoint
 from howdah.remote.http2 import CONNECTION_WINDOW, STREAM_WINDOW
-from support.endpoints import Echo, Listener, Peer, serving, serving_bytes, until
+from support.endpoints import (
+    Echo,
+    Listener,
+    Peer,
+    longest_turn,
+    serving,
+    serving_bytes,
+    until,
+)
 
 DEV = Guard(is_dev=True)
 FRAME_HEADS = {
@@ -663,6 +671,21 @@ async def test_a_held_response_is_slowed_and_others_of_the_connection_are_not(
         held.release()
         await slowed.wait()
         assert len(slowed.body) == length
+
+
+async def test_a_response_in_crumbs_leaves_the_loop_to_others(connect: Connect) -> None:
+    class Crumbs(Peer):
+        def on_request(self, stream_id: int) -> None:
+            self.answer(stream_id)
+            self.flush()
+            head = b"\0\0\x01\0\0" + stream_id.to_bytes(4, "big")
+            self.transport.write((head + b"x") * 60_000)
+
+    async with serving(Crumbs) as server:
+        _, listener = begin(connect(server.uri))
+        took = await longest_turn(lambda: len(listener.pieces) == 60_000, seconds=60)
+
+    assert took < 0.1
 
 
 @pytest.mark.parametrize("kind", ["settings", "ping"])

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from time import thread_time
 from typing import cast
 
 from h2.config import H2Configuration
@@ -252,6 +253,17 @@ class Listener:
         await self.wait()
         assert self.error is not None, f"it did not fail, but answered {self.status}"
         return self.error
+
+
+async def longest_turn(condition: Callable[[], object], *, seconds: float = SECONDS) -> float:
+    """Wait until something holds; how much of the processor the longest turn of the loop took."""
+    longest, last = 0.0, thread_time()
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0)
+            now = thread_time()
+            longest, last = max(longest, now - last), now
+    return longest
 
 
 async def until(condition: Callable[[], object], *, seconds: float = SECONDS) -> None:

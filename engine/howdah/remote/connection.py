@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 Headers = Sequence[tuple[str, str]]
 ErrorKind = Literal["connect", "reset", "timeout", "protocol"]
 
+LISTEN_SECONDS: Final = 0.005
+"""How long one connection is listened to in one turn of the loop: what is cut into crumbs takes long to
+read, and others have their turn, too."""
 HTTP_2: Final = "HTTP/2.0"
 HTTP_11: Final = "HTTP/1.1"
 

@@ -7,11 +7,20 @@ begin before it ends.
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Final, cast
 
 import h11
 
-from howdah.remote.connection import HTTP_11, Connection, EndpointError, Exchange, Limits, Owner
+from howdah.remote.connection import (
+    HTTP_11,
+    LISTEN_SECONDS,
+    Connection,
+    EndpointError,
+    Exchange,
+    Limits,
+    Owner,
+)
 
 BURST_BYTES: Final = 256 << 10
 _PSEUDO: Final = ":"
@@ -35,6 +44,7 @@ class Http1Connection(asyncio.Protocol, Connection):
         self._out: list[bytes] = []
         self._is_scheduled = False
         self._is_paused = False
+        self._is_behind = False
         self._is_retired = False
         self._is_closed = False
         self._is_used = False
@@ -77,10 +87,14 @@ class Http1Connection(asyncio.Protocol, Connection):
 
     def on_held(self, exchange: Exchange) -> None:
         """Read no more, or read again: all that comes is of this response."""
-        transport = self._transport
-        if exchange is not self._exchange or transport is None or self._is_closed:
+        if exchange is self._exchange:
+            self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        transport, exchange = self._transport, self._exchange
+        if transport is None or self._is_closed:
             return
-        if exchange.is_held:
+        if self._is_behind or (exchange is not None and exchange.is_held):
             transport.pause_reading()
         else:
             transport.resume_reading()
@@ -152,17 +166,37 @@ class Http1Connection(asyncio.Protocol, Connection):
     # Receiving.
 
     def _receive(self, data: bytes) -> None:
-        connection = self._h11
         try:
-            connection.receive_data(data)
-            while self._exchange is not None:
+            self._h11.receive_data(data)
+        except h11.RemoteProtocolError as error:
+            self._abort_for(error)
+            return
+        if not self._is_behind:
+            self._hear()
+
+    def _hear(self) -> None:
+        """Take in what arrived, or a part of it if that takes long; the rest has another turn."""
+        connection, end = self._h11, monotonic() + LISTEN_SECONDS
+        is_behind = False
+        try:
+            while self._exchange is not None and not is_behind:
                 event = connection.next_event()
                 if event is h11.NEED_DATA or event is h11.PAUSED:
-                    return
+                    break
                 self._on_event(event)
+                is_behind = monotonic() >= end
         except h11.RemoteProtocolError as error:
-            problem = f"what it sent is not HTTP/1.1: {error}"
-            self.abort(EndpointError("protocol", f"{self._name}: {problem}"))
+            self._abort_for(error)
+            return
+        if is_behind and not self._is_closed:
+            self._loop.call_soon(self._hear)
+        if is_behind is not self._is_behind:
+            self._is_behind = is_behind
+            self._read_or_not()
+
+    def _abort_for(self, error: h11.RemoteProtocolError) -> None:
+        problem = f"what it sent is not HTTP/1.1: {error}"
+        self.abort(EndpointError("protocol", f"{self._name}: {problem}"))
 
     def _on_event(self, event: h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]) -> None:
         exchange = self._exchange

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from h2.config import H2Configuration
@@ -29,7 +30,15 @@ from h2.events import (
 from h2.exceptions import H2Error, StreamClosedError
 from h2.settings import SettingCodes, Settings
 
-from howdah.remote.connection import HTTP_2, Connection, EndpointError, Exchange, Limits, Owner
+from howdah.remote.connection import (
+    HTTP_2,
+    LISTEN_SECONDS,
+    Connection,
+    EndpointError,
+    Exchange,
+    Limits,
+    Owner,
+)
 
 if TYPE_CHECKING:
     from hyperframe.frame import Frame, GoAwayFrame
@@ -39,7 +48,11 @@ CONNECTION_WINDOW: Final = 16 << 20
 BURST_BYTES: Final = 256 << 10
 """How much one connection writes in one turn of the loop."""
 SLICE_BYTES: Final = 16 << 10
-"""How much is looked at before it is asked whether the peer misbehaves."""
+"""How much is looked at before it is asked whether the peer misbehaves, and whether that took long."""
+CRUMBS_BYTES: Final = 2 << 10
+"""The same for a peer whose last slice took long."""
+SLOW_SECONDS: Final = 0.2e-6
+"""What a byte takes in frames that are unusually short."""
 REPLY_BYTES_MAX: Final = 1 << 20
 """What may wait in the transport above what we chose to send: replies to a peer that reads nothing."""
 _DEFAULT_WINDOW: Final = 65_535
@@ -90,6 +103,7 @@ class Http2Connection(asyncio.Protocol, Connection):
         self._blocked: dict[Exchange, None] = {}
         self._is_scheduled = False
         self._is_paused = False
+        self._is_deaf = False
         self._is_retired = False
         self._is_closed = False
         self._received_at = self._loop.time()
@@ -98,6 +112,8 @@ class Http2Connection(asyncio.Protocol, Connection):
         self._idle_frames = 0
         self._unacknowledged = 0
         self._has_received = False
+        self._unheard = b""
+        self._slice_bytes = SLICE_BYTES
         self._ticker: asyncio.TimerHandle | None = None
         self._handlers: Mapping[type[Event], Callable[[Any], None]] = {
             DataReceived: self._on_data,
@@ -204,13 +220,10 @@ class Http2Connection(asyncio.Protocol, Connection):
             if data.startswith(_H11_ANSWER):
                 self._abort_for("it answers HTTP/1.1, and HTTP/2 was expected", is_http_11=True)
                 return
-        # What is to be sent because of it goes at the end of this call, not in a turn of its own.
-        self._is_scheduled = True
-        for start in range(0, len(data), SLICE_BYTES):
-            self._receive(data[start : start + SLICE_BYTES])
-            if self._has_closed():
-                return
-        self._flush()
+        if self._unheard:
+            self._unheard += data
+        else:
+            self._hear(data)
 
     def eof_received(self) -> None:
         """Close: half a connection is of no use."""
@@ -232,6 +245,46 @@ class Http2Connection(asyncio.Protocol, Connection):
             self._schedule()
 
     # Receiving.
+
+    def _hear(self, data: bytes) -> None:
+        """Take in what arrived, or a part of it if that takes long; the rest has another turn."""
+        # What is to be sent because of it goes at the end of this call, not in a turn of its own.
+        self._is_scheduled = True
+        start, since = 0, monotonic()
+        end = since + LISTEN_SECONDS
+        while start < len(data):
+            self._receive(data[start : start + self._slice_bytes])
+            if self._has_closed():
+                return
+            start += self._slice_bytes
+            now = monotonic()
+            is_slow = now - since > self._slice_bytes * SLOW_SECONDS
+            self._slice_bytes = CRUMBS_BYTES if is_slow else SLICE_BYTES
+            since = now
+            if now >= end:
+                break
+        self._listen_later(data[start:])
+        self._flush()
+
+    def _listen_later(self, rest: bytes) -> None:
+        """Read no more until the rest is heard."""
+        transport = self._transport
+        assert transport is not None
+        if rest:
+            if not self._is_deaf:
+                self._is_deaf = True
+                transport.pause_reading()
+            self._unheard = rest
+            self._loop.call_soon(self._hear_rest)
+        elif self._is_deaf:
+            self._is_deaf = False
+            transport.resume_reading()
+
+    def _hear_rest(self) -> None:
+        rest, self._unheard = self._unheard, b""
+        if not self._is_closed:
+            self._received_at = self._loop.time()
+            self._hear(rest)
 
     def _receive(self, data: bytes) -> None:
         try:
