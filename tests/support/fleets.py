@@ -16,6 +16,7 @@ from howdah.errors import StoreUnavailable
 from howdah.options import Options
 from howdah.service import AnyService
 from howdah.store.batch import APPEND_BATCH, COMMIT_BATCH
+from howdah.store.lane import LARGE_BYTES
 from howdah.worker.engine import Engine
 from support.engines import crash, fence
 
@@ -70,7 +71,10 @@ class Fleet:
                 break
             except StoreUnavailable:
                 await engine.stop()
-        engine.lane._call = self._slow(engine.lane._call)  # type: ignore[method-assign,assignment]
+        for connection in (engine.lane._main, engine.lane._beside):
+            connection.call = self._slow(connection.call)  # type: ignore[method-assign,assignment]
+        # Here a few bytes are many: results take the way of large values, requests rarely.
+        engine.lane.large_bytes = self._numbers.choice((4, 12, LARGE_BYTES))
         engine.database.fetch = self._slow(engine.database.fetch)  # type: ignore[method-assign,assignment]
         self.engines.append(engine)
 

@@ -1,4 +1,4 @@
-"""Turns units and requests into the arrays of `commit_batch` (or `append_batch`, its short path).
+"""What one call of the database carries: units and requests, as the arrays of `commit_batch` (or `append_batch`, its short path).
 
 One call carries everything; no loop per row reaches the database.
 """
@@ -6,8 +6,9 @@ One call carries everything; no loop per row reaches the database.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from howdah.errors import StoreUnavailable
 from howdah.store.units import Delivery, Mail, NewInvocation, Unit
 
 _COLUMNS = {
@@ -24,6 +25,24 @@ _COLUMNS = {
     "f": 2,
 }
 """How many arrays each group of parameters has, in the order of the SQL signature."""
+
+
+class Batch(NamedTuple):
+    """What one call of the database carries."""
+
+    units: list[Unit]
+    accepts: list[NewInvocation]
+    deliveries: list[Delivery]
+
+    def __bool__(self) -> bool:
+        return bool(self.units or self.accepts or self.deliveries)
+
+    def refuse_requests(self, doing: str) -> None:
+        """Tell those who wait for requests and deliveries that it is not known to be written."""
+        waiting = [new.accepted for new in self.accepts] + [one.accepted for one in self.deliveries]
+        for accepted in waiting:
+            if accepted is not None and not accepted.done():
+                accepted.set_exception(StoreUnavailable(doing=doing))
 
 
 def _parameters(first: int, count: int) -> str:

@@ -4,6 +4,10 @@ There is exactly one lane in a process. A waiting unit is written at once; under
 grows by itself while the one before is on its way. Because the lane is serial, what this process
 knows of its residents is exact when a batch is built: that is what makes it safe to put a callee's
 completion straight into the journal of a caller that is resident here.
+
+What is large travels beside it, on a connection of its own, so that nobody waits for the megabytes of
+another (docs/decisions/0005-large-values.md). To an attempt both are the same: as long as one of its
+units is on its way, its next one waits.
 """
 
 from __future__ import annotations
@@ -22,11 +26,12 @@ from howdah.machine.entries import Kind
 from howdah.store.batch import (
     APPEND_BATCH,
     COMMIT_BATCH,
+    Batch,
     append_arguments,
     commit_arguments,
     is_append_only,
 )
-from howdah.store.database import DRIVER_ERRORS, connect, is_lost
+from howdah.store.batch_connection import BatchConnection
 from howdah.store.units import Delivery, NewInvocation, Record, Unit
 
 if TYPE_CHECKING:
@@ -44,6 +49,13 @@ RETRY_SECONDS = 0.05
 """Pause before a batch that the database refused for the moment is sent again."""
 STALL_SECONDS = 0.005
 """Pause after a batch of which nothing was accepted: all that it needs is locked by others."""
+LARGE_BYTES = 256 * 1024
+"""`Lane.large_bytes`: of megabytes, a commit takes tens of milliseconds."""
+LANDING_SECONDS = 1.0
+"""How long a recovery waits for what travels beside the lane before it cuts that off."""
+STOPPING = "committing: this process is stopping"
+DETOUR_SECONDS = 10.0
+"""How long large values go through the lane when there was no second connection to be had."""
 
 
 class LaneOwner(Protocol):
@@ -81,10 +93,11 @@ class LaneOwner(Protocol):
     def on_sinks(self, ids: list[UUID]) -> None:
         """Others wait for the outcomes of these."""
 
-    async def recover(
-        self, units: list[Unit], accepts: list[NewInvocation], deliveries: list[Delivery]
-    ) -> None:
+    async def recover(self, unknown: Batch) -> None:
         """The reply to a batch was lost, or the worker is fenced: find out what holds."""
+
+    def on_doubt(self) -> None:
+        """As `recover`, of a batch that `grounded` will tell: when the lane is at rest."""
 
 
 class Lane:
@@ -95,6 +108,10 @@ class Lane:
         dsn: Where the database is.
         bytes_max: Payload bytes in one batch, about.
         before_call: As for `Database`.
+
+    Attributes:
+        large_bytes: Units that stand or fall together, requests and deliveries of more than this
+            travel beside the lane.
     """
 
     def __init__(
@@ -105,12 +122,14 @@ class Lane:
         before_call: Callable[[str], None] | None = None,
     ) -> None:
         self._owner = owner
-        self._dsn = dsn
         self._bytes_max = bytes_max
-        self._before_call = before_call
-        self._connection: asyncpg.Connection[Any] | None = None
-        self._append: Any = None
-        self._commit: Any = None
+        self._main = BatchConnection(dsn, "lane", before_call)
+        self._beside = BatchConnection(dsn, "large values", before_call)
+        self._flight: asyncio.Task[None] | None = None
+        self._away: set[Attempt] = set()
+        self._unknown: list[Batch] = []
+        self._detour_until = 0.0
+        self.large_bytes = LARGE_BYTES
         self._units: list[Unit] = []
         self._accepts: list[NewInvocation] = []
         self._deliveries: list[Delivery] = []
@@ -119,7 +138,6 @@ class Lane:
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._is_stalled = False
         self._oldest_at = 0.0
 
     # What attempts and ingress call. Nothing here waits.
@@ -158,13 +176,11 @@ class Lane:
 
     def refuse_requests(self, doing: str = "committing") -> None:
         """Tell those whose requests and signals wait that they are not written."""
-        accepts, self._accepts = self._accepts, []
-        deliveries, self._deliveries = self._deliveries, []
-        for new in accepts:
+        waiting = Batch([], self._accepts, self._deliveries)
+        self._accepts, self._deliveries = [], []
+        for new in waiting.accepts:
             self._owner.release_slots(int(new.is_granted))
-        for future in (*(new.accepted for new in accepts), *(d.accepted for d in deliveries)):
-            if future is not None and not future.done():
-                future.set_exception(StoreUnavailable(doing=doing))
+        waiting.refuse_requests(doing)
 
     def free_slots_of(self, unit: Unit) -> None:
         """Give back the slots that were reserved for callees which this unit will not begin."""
@@ -181,73 +197,84 @@ class Lane:
     async def settled(self) -> None:
         """Wait until nothing is pending and nothing is on its way."""
         while not self.is_settled:
-            await self._idle.wait()
+            await self.landed()
             await asyncio.sleep(0)
 
     async def landed(self) -> None:
-        """Wait until the batch that is on its way now is there, if one is."""
+        """Wait until what is on its way now is there, if anything is."""
+        flight = self._flight
         await self._idle.wait()
+        if flight is not None:
+            await asyncio.wait({flight})
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing is pending and nothing is on its way."""
-        return self._idle.is_set() and not (self._units or self._accepts or self._deliveries)
+        return (
+            self._idle.is_set()
+            and self._flight is None
+            and not (self._units or self._accepts or self._deliveries)
+        )
 
     # The loop.
 
     async def connect(self) -> None:
         """Open the lane's connection. Raises `StoreUnavailable`."""
-        self.disconnect()
-        connection = await connect(self._dsn, "lane")
-        try:
-            self._append = await connection.prepare(APPEND_BATCH)
-            self._commit = await connection.prepare(COMMIT_BATCH)
-        except BaseException as error:
-            connection.terminate()
-            if isinstance(error, DRIVER_ERRORS):
-                raise StoreUnavailable(doing="preparing the commit lane") from error
-            raise
-        self._connection = connection
+        await self._main.connect()
 
     def disconnect(self) -> None:
-        """Close the connection at once: whatever is on its way is unknown."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        """Close the connections at once: whatever is on its way is unknown."""
+        self._main.disconnect()
+        self._beside.disconnect()
 
     async def run(self) -> None:
         """Commit batches until cancelled."""
-        accepts: list[NewInvocation] = []
-        deliveries: list[Delivery] = []
+        batch = Batch([], [], [])
         try:
             while True:
                 await self._wanted.wait()
                 async with self.turn:
                     self._idle.clear()
-                    self._is_stalled = True
-                    units, accepts, deliveries = self._take()
-                    try:
-                        await self._commit_all(units, accepts, deliveries)
-                    except Exception:
-                        # Whatever it was: the database knows what holds, and the lane goes on.
-                        logger.exception("a batch failed in a way that nobody foresaw")
-                        await self._owner.recover(units, accepts, deliveries)
-                    if self._is_stalled:
-                        await asyncio.sleep(STALL_SECONDS)
+                    batch = self._take()
+                    await self._commit(self._main, batch)
                     self._idle.set()
         finally:
             self._idle.set()
             # What it was writing is not known, what waits is not written.
-            self._accepts += accepts
-            self._deliveries += deliveries
-            self.refuse_requests("committing: this process is stopping")
+            self._accepts += batch.accepts
+            self._deliveries += batch.deliveries
+            if self._flight is not None:
+                self._flight.cancel()
+                await asyncio.wait({self._flight})
+            for unknown in self._unknown:
+                unknown.refuse_requests(STOPPING)
+            self.refuse_requests(STOPPING)
 
-    def _take(self) -> tuple[list[Unit], list[NewInvocation], list[Delivery]]:
-        accepts, self._accepts = self._accepts[:UNITS_MAX], self._accepts[UNITS_MAX:]
-        deliveries, self._deliveries = self._deliveries[:UNITS_MAX], self._deliveries[UNITS_MAX:]
-        units: list[Unit] = []
-        size = sum(len(new.input) for new in accepts)
-        size += sum(len(delivery.mail.value or b"") for delivery in deliveries)
+    async def grounded(self) -> Batch:
+        """Let nothing be on its way beside the lane; returns what is not known of it.
+
+        The caller has the lane's turn.
+        """
+        if self._flight is not None:
+            await asyncio.wait({self._flight}, timeout=LANDING_SECONDS)
+        if self._flight is not None:
+            self._beside.disconnect()
+            await asyncio.wait({self._flight})
+        unknown, self._unknown = self._unknown, []
+        self._away.clear()
+        self._look_again()
+        return Batch(
+            [unit for batch in unknown for unit in batch.units],
+            [new for batch in unknown for new in batch.accepts],
+            [delivery for batch in unknown for delivery in batch.deliveries],
+        )
+
+    def _take(self) -> Batch:
+        """The next batch of the lane; what is large begins its way beside it."""
+        batch, large, postponed = self._take_requests()
+        units = batch.units
+        size = sum(_request_size(new) for new in batch.accepts)
+        size += sum(_request_size(delivery) for delivery in batch.deliveries)
         waiting, self._units = self._units, []
         chosen: set[int] = set()
         for position, unit in enumerate(waiting):
@@ -256,28 +283,107 @@ class Lane:
             if len(units) >= UNITS_MAX or size > self._bytes_max:
                 self._units = [u for u in waiting[position:] if id(u) not in chosen]
                 break
-            # Units that stand or fall together go together.
-            group = [unit]
-            for member in group:
-                if id(member) in chosen:
-                    continue
-                chosen.add(id(member))
-                units.append(member)
-                group += [other for other in member.tied if id(other) not in chosen]
-                for entry in member.entries:
-                    if entry.value is not None:
-                        size += len(entry.value)
+            group, group_size = _group(unit, chosen)
+            if self._away and any(member.attempt in self._away for member in group):
+                postponed.units.extend(group)
+            elif group_size > self.large_bytes and self._may_fly:
+                is_next = self._flight is None and not large.units
+                (large if is_next else postponed).units.extend(group)
+            else:
+                units += group
+                size += group_size
         for unit in units:
             unit.attempt.unit = None
-        if not self._units and not self._accepts and not self._deliveries:
-            self._wanted.clear()
-        else:
+        if self._units or self._accepts or self._deliveries:
             self._oldest_at = monotonic()
-        return units, accepts, deliveries
+        else:
+            self._wanted.clear()
+        # It waits for what is on its way beside the lane, which wakes this loop when it is there.
+        self._units = postponed.units + self._units
+        self._accepts = postponed.accepts + self._accepts
+        self._deliveries = postponed.deliveries + self._deliveries
+        if large:
+            for unit in large.units:
+                unit.attempt.unit = None
+                self._away.add(unit.attempt)
+            self._flight = asyncio.get_running_loop().create_task(self._fly(large))
+        return batch
 
-    async def _commit_all(
-        self, units: list[Unit], accepts: list[NewInvocation], deliveries: list[Delivery]
-    ) -> None:
+    @property
+    def _may_fly(self) -> bool:
+        return monotonic() >= self._detour_until
+
+    def _take_requests(self) -> tuple[Batch, Batch, Batch]:
+        """Requests and deliveries: of this batch, for beside the lane, and for later."""
+        accepts, self._accepts = self._accepts[:UNITS_MAX], self._accepts[UNITS_MAX:]
+        deliveries, self._deliveries = self._deliveries[:UNITS_MAX], self._deliveries[UNITS_MAX:]
+        batch, large, later = (
+            Batch([], accepts, deliveries), Batch([], [], []), Batch([], [], [])
+        )  # fmt: skip
+        if (accepts or deliveries) and self._may_fly:
+            aside = large if self._flight is None else later
+            if any(_request_size(new) > self.large_bytes for new in accepts):
+                aside.accepts.extend(
+                    new for new in accepts if _request_size(new) > self.large_bytes
+                )
+                accepts[:] = [new for new in accepts if _request_size(new) <= self.large_bytes]
+            if any(_request_size(delivery) > self.large_bytes for delivery in deliveries):
+                aside.deliveries.extend(
+                    d for d in deliveries if _request_size(d) > self.large_bytes
+                )
+                deliveries[:] = [d for d in deliveries if _request_size(d) <= self.large_bytes]
+        return batch, large, later
+
+    async def _fly(self, batch: Batch) -> None:
+        """Commit a batch beside the lane."""
+        try:
+            if not self._beside.is_open:
+                try:
+                    await self._beside.connect()
+                except StoreUnavailable:
+                    self._detour_until = monotonic() + DETOUR_SECONDS
+                    self._put_back(batch)
+                    return
+            await self._commit(self._beside, batch)
+        except asyncio.CancelledError:
+            self._accepts += batch.accepts
+            self._deliveries += batch.deliveries
+            raise
+        finally:
+            self._flight = None
+            if not self._unknown:
+                self._away.clear()
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """What was postponed may be next."""
+        if self._units or self._accepts or self._deliveries:
+            self._wanted.set()
+
+    async def _commit(self, connection: BatchConnection, batch: Batch) -> None:
+        if not batch:
+            return
+        connection.has_moved = False
+        try:
+            await self._commit_all(connection, batch)
+        except Exception:
+            # Whatever it was: the database knows what holds, and the lane goes on.
+            logger.exception("a batch failed in a way that nobody foresaw")
+            await self._on_unknown(connection, batch)
+        if not connection.has_moved:
+            await asyncio.sleep(STALL_SECONDS)
+
+    async def _on_unknown(self, connection: BatchConnection, batch: Batch) -> None:
+        """It is not known what was written of a batch."""
+        connection.has_moved = True
+        if connection is self._main:
+            await self._owner.recover(batch)
+        else:
+            self._unknown.append(batch)
+            self._owner.on_doubt()
+
+    async def _commit_all(self, connection: BatchConnection, batch: Batch) -> None:
+        units, accepts, deliveries = batch
         stubborn: list[list[Unit]] = []
         if any(unit.refusals >= REFUSALS_MAX for unit in units):
             others: list[Unit] = []
@@ -288,56 +394,39 @@ class Lane:
                     others += group
             units = others
         if units or accepts or deliveries:
-            await self._commit_part(units, accepts, deliveries, False)
+            await self._commit_part(connection, Batch(units, accepts, deliveries), False)
         for group in stubborn:
-            await self._commit_part(group, [], [], len(group) == 1)
+            await self._commit_part(connection, Batch(group, [], []), len(group) == 1)
 
-    async def _commit_part(
-        self,
-        units: list[Unit],
-        accepts: list[NewInvocation],
-        deliveries: list[Delivery],
-        block: bool,
-    ) -> None:
+    async def _commit_part(self, connection: BatchConnection, batch: Batch, block: bool) -> None:
         try:
-            await self._send(units, accepts, deliveries, block)
+            await self._send(connection, batch, block)
         except StoreUnavailable:
-            self._is_stalled = False
-            await self._owner.recover(units, accepts, deliveries)
+            await self._on_unknown(connection, batch)
         except (asyncpg.PostgresError, asyncpg.DataError, ValueError, OverflowError) as error:
             # Nothing of this batch was written. Halve it until the offender stands alone.
-            groups = _groups(units)
-            count = len(groups) + len(accepts) + len(deliveries)
+            groups = _groups(batch.units)
+            count = len(groups) + len(batch.accepts) + len(batch.deliveries)
             if count == 1:
-                await self._refused(units, accepts, deliveries, error)
+                await self._refused(connection, batch, error)
                 return
             middle = count // 2
             for first, last in ((0, middle), (middle, count)):
-                await self._commit_part(
+                part = Batch(
                     [unit for group in _part(groups, first, last, 0) for unit in group],
-                    _part(accepts, first, last, len(groups)),
-                    _part(deliveries, first, last, len(groups) + len(accepts)),
-                    block,
+                    _part(batch.accepts, first, last, len(groups)),
+                    _part(batch.deliveries, first, last, len(groups) + len(batch.accepts)),
                 )
+                await self._commit_part(connection, part, block)
 
-    async def _refused(
-        self,
-        units: list[Unit],
-        accepts: list[NewInvocation],
-        deliveries: list[Delivery],
-        error: Exception,
-    ) -> None:
+    async def _refused(self, connection: BatchConnection, batch: Batch, error: Exception) -> None:
+        units, accepts, deliveries = batch
         state = getattr(error, "sqlstate", None) or ""
         if state.startswith(("40", "53", "55", "57")):
             await asyncio.sleep(RETRY_SECONDS)
-            for unit in units:
-                self._again(unit)
-            for new in accepts:
-                self.accept(new)
-            for delivery in deliveries:
-                self.deliver(delivery)
+            self._put_back(batch)
             return
-        self._is_stalled = False
+        connection.has_moved = True
         logger.error("a batch was refused for its data", extra={"error_code": state or "client"})
         for unit in units:
             # Nobody may add to what none of them has written.
@@ -353,6 +442,15 @@ class Lane:
             if not delivery.accepted.done():
                 delivery.accepted.set_exception(error)
 
+    def _put_back(self, batch: Batch) -> None:
+        """Nothing of a batch was written: it goes with a later one."""
+        for unit in batch.units:
+            self._again(unit)
+        for new in batch.accepts:
+            self.accept(new)
+        for delivery in batch.deliveries:
+            self.deliver(delivery)
+
     def _again(self, unit: Unit) -> None:
         attempt = unit.attempt
         later = attempt.unit
@@ -365,19 +463,12 @@ class Lane:
         unit.is_queued = True
         self.queue(unit)
 
-    async def _send(
-        self,
-        units: list[Unit],
-        accepts: list[NewInvocation],
-        deliveries: list[Delivery],
-        block: bool,
-    ) -> None:
+    async def _send(self, connection: BatchConnection, batch: Batch, block: bool) -> None:
         owner = self._owner
-        if self._connection is None:
-            raise StoreUnavailable(doing="committing")
+        units, accepts, deliveries = batch
         if not accepts and not deliveries and is_append_only(units):
-            rows = await self._call(
-                self._append, APPEND_BATCH, owner.worker_no, owner.gen, *append_arguments(units)
+            rows = await connection.call(
+                APPEND_BATCH, owner.worker_no, owner.gen, *append_arguments(units)
             )
             if rows:
                 if rows[0][0] == b"F":
@@ -387,7 +478,7 @@ class Lane:
                 for n in lost:
                     units[n - 1].attempt.abandon()
                 units = kept
-            self._is_stalled = False
+            connection.has_moved = True
             for unit in units:
                 unit.attempt.on_committed(unit, None)
             return
@@ -399,24 +490,12 @@ class Lane:
                 owner.release_slots(1)
         arguments, news = commit_arguments(units, accepts, deliveries)
         served = dict(zip(owner.served, owner.deployments, strict=True))
-        rows = await self._call(
-            self._commit, COMMIT_BATCH, owner.worker_no, owner.gen, owner.served,
-            owner.deployments, owner.pinned, owner.eager_bytes, block, clock, *arguments,
+        rows = await connection.call(
+            COMMIT_BATCH, owner.worker_no, owner.gen, owner.served, owner.deployments,
+            owner.pinned, owner.eager_bytes, block, clock, *arguments,
         )  # fmt: skip
-        self._apply(units, news, deliveries, served, rows)
-
-    async def _call(self, prepared: Any, statement: str, *arguments: Any) -> Sequence[Any]:
-        if self._before_call is not None:
-            self._before_call(statement)
-        try:
-            rows: Sequence[Any] = await prepared.fetch(*arguments)
-        except DRIVER_ERRORS as error:
-            if is_lost(error):
-                raise StoreUnavailable(doing="committing") from error
-            raise
-        if self._before_call is not None:
-            self._before_call(statement)
-        return rows
+        if self._apply(units, news, deliveries, served, rows):
+            connection.has_moved = True
 
     def _apply(
         self,
@@ -425,8 +504,11 @@ class Lane:
         deliveries: list[Delivery],
         served: dict[int, int],
         rows: Sequence[Any],
-    ) -> None:
-        """Tell everybody what the batch did. Columns: see the comment on commit_batch."""
+    ) -> bool:
+        """Tell everybody what the batch did; False: nothing, all that it needs is locked.
+
+        Columns: see the comment on commit_batch.
+        """
         owner = self._owner
         refused: dict[int, bytes] = {}
         granted: set[UUID] = set()
@@ -480,8 +562,7 @@ class Lane:
             elif what == b"F":
                 raise StoreUnavailable(doing="committing as a fenced worker")
         is_deferred = all(refused.get(n) == b"B" for n in range(1, len(units) + 1))
-        if news or not is_deferred or len(deferred) < len(deliveries):
-            self._is_stalled = False
+        has_moved = bool(news) or not is_deferred or len(deferred) < len(deliveries)
         for new in news:
             new.existing = existing.get(new.id)
             new.execution_time = scheduled.get(new.id)
@@ -532,6 +613,7 @@ class Lane:
             owner.on_sinks(sinks)
         if has_orders:
             owner.on_orders()
+        return has_moved
 
     def _settle_new(
         self,
@@ -587,19 +669,35 @@ def _show_existing(units: list[Unit], existing: dict[UUID, UUID]) -> None:
             ]
 
 
-def _groups(units: list[Unit]) -> list[list[Unit]]:
-    """Units by ties: what stands or falls together."""
-    groups: list[list[Unit]] = []
-    seen: set[int] = set()
-    for unit in units:
-        if id(unit) in seen:
-            continue
-        group = [unit]
-        seen.add(id(unit))
+def _group(unit: Unit, chosen: set[int]) -> tuple[list[Unit], int]:
+    """A unit with those that stand or fall together with it, and their bytes; adds to `chosen`."""
+    chosen.add(id(unit))
+    size = _size(unit)
+    group = [unit]
+    if unit.tied:
         for member in group:
             for other in member.tied:
-                if id(other) not in seen:
-                    seen.add(id(other))
+                if id(other) not in chosen:
+                    chosen.add(id(other))
                     group.append(other)
-        groups.append(group)
-    return groups
+                    size += _size(other)
+    return group, size
+
+
+def _request_size(request: NewInvocation | Delivery) -> int:
+    value = request.input if isinstance(request, NewInvocation) else request.mail.value
+    return 0 if value is None else len(value)
+
+
+def _size(unit: Unit) -> int:
+    size = 0
+    for entry in unit.entries:
+        if entry.value is not None:
+            size += len(entry.value)
+    return size
+
+
+def _groups(units: list[Unit]) -> list[list[Unit]]:
+    """Units by ties: what stands or falls together."""
+    chosen: set[int] = set()
+    return [_group(unit, chosen)[0] for unit in units if id(unit) not in chosen]

@@ -198,6 +198,7 @@ class Engine:
         self.on_wake = self.delivering.on_wake
         self.on_sinks = self.delivering.on_sinks
         self.recover = self.recovery.recover
+        self.on_doubt = self.recovery.on_doubt
         self.on_orders = self.operating.on_orders
         self.operate = self.operating.operate
         self.restart_as_new = self.operating.restart_as_new

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from howdah.errors import StoreUnavailable
+from howdah.store.batch import Batch
+from howdah.store.lane import STOPPING
 from howdah.store.rows import load
-from howdah.store.units import Delivery, NewInvocation, Unit
+from howdah.store.units import NewInvocation
 
 if TYPE_CHECKING:
     from howdah.worker.engine import Engine
@@ -58,11 +60,9 @@ class Recovery:
     async def _recover_at_rest(self) -> None:
         # What a batch grants while leases are compared would be begun twice.
         async with self._engine.lane.turn:
-            await self.recover([], [], [])
+            await self.recover(Batch([], [], []))
 
-    async def recover(
-        self, units: list[Unit], accepts: list[NewInvocation], deliveries: list[Delivery]
-    ) -> None:
+    async def recover(self, unknown: Batch) -> None:
         """A reply was lost: make sure that nothing of it is still running, then ask what holds.
 
         The caller has the lane's turn.
@@ -73,6 +73,10 @@ class Recovery:
         """
         engine = self._engine
         self.is_running = True
+        beside = await engine.lane.grounded()
+        units = unknown.units + beside.units
+        accepts = unknown.accepts + beside.accepts
+        deliveries = unknown.deliveries + beside.deliveries
         lost = {id(unit.attempt): unit.attempt for unit in units}
         for unit in units:
             engine.lane.free_slots_of(unit)
@@ -81,9 +85,7 @@ class Recovery:
         for new in accepts:
             engine.release_slots(int(new.is_granted))
             new.is_granted = False
-        for delivery in deliveries:
-            if not delivery.accepted.done():
-                delivery.accepted.set_exception(StoreUnavailable(doing="delivering a signal"))
+        Batch([], [], deliveries).refuse_requests("delivering a signal")
         pause = RECONNECT_SECONDS_MIN
         try:
             async with engine.claiming.lock:
@@ -100,6 +102,9 @@ class Recovery:
                         engine.lane.refuse_requests()
                         await asyncio.sleep(pause * (0.5 + engine.jitter()))
                         pause = min(pause * 2, RECONNECT_SECONDS_MAX)
+        except asyncio.CancelledError:
+            Batch([], accepts, []).refuse_requests(STOPPING)
+            raise
         finally:
             self.is_running = False
         engine.is_up = True
