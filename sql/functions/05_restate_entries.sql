@@ -184,7 +184,7 @@ as $$
     when p_detail ? 'idempotent' then jsonb_build_object('IdempotentRequest', jsonb_build_object(
       'service_name', p_detail->'idempotent'->0, 'service_key', p_detail->'idempotent'->1,
       'service_handler', p_detail->'idempotent'->2, 'idempotency_key', p_detail->'idempotent'->3))
-    else jsonb_build_object('InvocationId', p_name)
+    else jsonb_build_object('InvocationId', howdah_core.restate_id(p_name))
   end
 $$;
 
@@ -232,7 +232,8 @@ as $$
     when p_kind = 6 then jsonb_build_object('invoke_time', howdah_core.entry_due_ms(p_at, p_detail))
     when p_kind in (7, 9, 10, 12, 14, 15, 16) then jsonb_build_object('key', p_name)
     when p_kind = 17 then jsonb_build_object(
-      'target_invocation_id', coalesce(p_ref::text, p_detail->>'target'),
+      'target_invocation_id', coalesce(
+        howdah_core.restate_id(p_ref), howdah_core.restate_id(p_detail->>'target')),
       'signal_id', howdah_core.entry_signal(p_kind, p_cid, p_name, p_detail))
     when p_kind in (18, 19) then jsonb_build_object(
       'target', howdah_core.entry_attached(p_name, p_detail))
@@ -270,7 +271,7 @@ as $$
         howdah_core.entry_word(p_kind),
         jsonb_build_object('completion_id', p_cid) || case p_kind
           when 104 then '{}'
-          when 106 then jsonb_build_object('invocation_id', p_ref)
+          when 106 then jsonb_build_object('invocation_id', howdah_core.restate_id(p_ref))
           when 113 then jsonb_build_object(
             'state_keys', coalesce(howdah.as_json(p_value), '[]'))
           else jsonb_build_object(
@@ -284,7 +285,7 @@ as $$
           'headers', howdah_core.entry_headers(p_headers),
           'payload', howdah_core.byte_array(coalesce(p_value, '')))
         when p_kind in (5, 6) then jsonb_build_object('request', jsonb_build_object(
-          'invocation_id', p_ref,
+          'invocation_id', howdah_core.restate_id(p_ref),
           'invocation_target', howdah_core.entry_target(p_name, p_kinds),
           'parameter', howdah_core.byte_array(coalesce(p_value, '')),
           'headers', howdah_core.entry_headers(p_detail->'headers'),
@@ -331,7 +332,7 @@ as $$
         jsonb_build_object('name', howdah_core.entry_label(p_kind, p_name, p_detail)) else '{}' end
       || case
         when p_kind in (5, 6) then jsonb_build_object(
-          'invocation_id', p_ref,
+          'invocation_id', howdah_core.restate_id(p_ref),
           'invocation_target', howdah_core.entry_target(p_name, p_kinds))
         when p_kind in (2, 17, 20) then jsonb_build_object(
           'result', howdah_core.entry_ending(p_kind, p_value, p_detail))

@@ -276,7 +276,7 @@ begin
       select d.no, s.q into v_no, v_q
         from howdah_core.deployment d
         join howdah_core.deployment_service s on s.deployment = d.no
-       where d.name = p_deployment
+       where howdah_core.is_deployment(d.name, p_deployment)
          and s.service = (select i.service from howdah_core.invocation i where i.id = p_id);
       if v_no is null then
         result := 'unknown deployment';

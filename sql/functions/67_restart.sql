@@ -76,7 +76,8 @@ begin
       from howdah_core.deployment d
       join howdah_core.deployment_service s on s.deployment = d.no
      where s.service = v_i.service
-       and case p_deployment when 'keep' then d.no = v_o.deployment else d.name = p_deployment end;
+       and case p_deployment when 'keep' then d.no = v_o.deployment
+           else howdah_core.is_deployment(d.name, p_deployment) end;
     if v_no is null or v_i.is_exclusive then
       result := case when v_no is null then 'unknown deployment' else 'unsupported' end;
       return;

@@ -39,7 +39,7 @@ begin
   elsif p_verb = 'resume' and p_deployment not in ('keep', 'latest') and not exists (
       select from howdah_core.deployment d
         join howdah_core.deployment_service s on s.deployment = d.no
-       where d.name = p_deployment and s.service = v_l.service) then
+       where howdah_core.is_deployment(d.name, p_deployment) and s.service = v_l.service) then
     return 'unknown deployment';
   elsif p_verb = 'resume' and p_deployment <> 'keep'
         and (case when v_l.deployment is null then p_deployment <> 'latest'

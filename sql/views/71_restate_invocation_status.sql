@@ -2,7 +2,7 @@
 create view restate.sys_invocation_status as
 select
   0::bigint as partition_key,
-  s.id::text as id,
+  howdah_core.restate_id(s.id) as id,
   null::text as vqueue_id,
   case s.place
     when 'inbox' then 'inboxed'
@@ -23,7 +23,7 @@ select
   s.idempotency_key as idempotency_key,
   case s.invoked_by
     when 'sql' then 'ingress' when 'restart' then 'restart_as_new' else s.invoked_by end as invoked_by,
-  s.parent_id::text as invoked_by_id,
+  howdah_core.restate_id(s.parent_id) as invoked_by_id,
   null::text as invoked_by_subscription_id,
   (select v.name
      from howdah_core.invocation i join howdah_core.service v on v.no = i.service
@@ -33,8 +33,8 @@ select
      join howdah_core.service v on v.no = i.service
      join howdah_core.handler h on h.no = i.handler
     where i.id = s.parent_id) as invoked_by_target,
-  s.restarted_from::text as restarted_from,
-  s.deployment_name as pinned_deployment_id,
+  howdah_core.restate_id(s.restarted_from) as restarted_from,
+  howdah_core.restate_deployment_id(s.deployment_name) as pinned_deployment_id,
   case when s.deployment is not null then least(coalesce(s.max_protocol_version, 7), 7)
     end as pinned_service_protocol_version,
   null::text as trace_id,

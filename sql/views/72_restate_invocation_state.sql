@@ -2,11 +2,11 @@
 create view restate.sys_invocation_state as
 select
   0::bigint as partition_key,
-  s.id::text as id,
+  howdah_core.restate_id(s.id) as id,
   s.place = 'running' as in_flight,
   s.attempts::bigint as retry_count,
   case when s.place = 'running' then s.modified_at end as last_start_at,
-  s.deployment_name as last_attempt_deployment_id,
+  howdah_core.restate_deployment_id(s.deployment_name) as last_attempt_deployment_id,
   coalesce(s.sdk_version, (
     select 'howdah/' || w.version from howdah_core.worker w where w.no = s.worker)) as last_attempt_server,
   case when s.place = 'backing_off' then s.run_at end as next_retry_at,

@@ -1,7 +1,7 @@
 -- Invocations and what is known of their attempts, with the status that people are shown.
 create view restate.sys_invocation as
 select
-  s.id::text as id,
+  howdah_core.restate_id(s.id) as id,
   null::text as vqueue_id,
   case s.place
     when 'inbox' then 'pending' when 'backing_off' then 'backing-off' else s.place end as status,
@@ -18,7 +18,7 @@ select
   s.idempotency_key as idempotency_key,
   case s.invoked_by
     when 'sql' then 'ingress' when 'restart' then 'restart_as_new' else s.invoked_by end as invoked_by,
-  s.parent_id::text as invoked_by_id,
+  howdah_core.restate_id(s.parent_id) as invoked_by_id,
   null::text as invoked_by_subscription_id,
   (select v.name
      from howdah_core.invocation i join howdah_core.service v on v.no = i.service
@@ -28,8 +28,8 @@ select
      join howdah_core.service v on v.no = i.service
      join howdah_core.handler h on h.no = i.handler
     where i.id = s.parent_id) as invoked_by_target,
-  s.restarted_from::text as restarted_from,
-  s.deployment_name as pinned_deployment_id,
+  howdah_core.restate_id(s.restarted_from) as restarted_from,
+  howdah_core.restate_deployment_id(s.deployment_name) as pinned_deployment_id,
   case when s.deployment is not null then least(coalesce(s.max_protocol_version, 7), 7)
     end as pinned_service_protocol_version,
   null::text as trace_id,
@@ -68,7 +68,8 @@ select
   case when s.place in ('running', 'backing_off') then s.place = 'running' end as in_flight,
   case when s.place in ('running', 'backing_off') then s.attempts::bigint end as retry_count,
   case when s.place = 'running' then s.modified_at end as last_start_at,
-  case when s.place in ('running', 'backing_off') then s.deployment_name end as last_attempt_deployment_id,
+  case when s.place in ('running', 'backing_off')
+    then howdah_core.restate_deployment_id(s.deployment_name) end as last_attempt_deployment_id,
   case when s.place in ('running', 'backing_off') then coalesce(s.sdk_version, (
     select 'howdah/' || w.version from howdah_core.worker w where w.no = s.worker)) end as last_attempt_server,
   case when s.place = 'backing_off' then s.run_at end as next_retry_at,

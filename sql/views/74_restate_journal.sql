@@ -3,7 +3,7 @@
 create view restate.sys_journal as
 select
   0::bigint as partition_key,
-  s.id::text as id,
+  howdah_core.restate_id(s.id) as id,
   s.idx as index,
   case when s.kind < 100 then 'Command: ' else 'Notification: ' end
     || howdah_core.entry_word(s.kind) as entry_type,

@@ -3,7 +3,7 @@
 create view restate.sys_journal_events as
 select
   0::bigint as partition_key,
-  s.id::text as id,
+  howdah_core.restate_id(s.id) as id,
   (select coalesce(max(j.idx), 0)
      from howdah_core.journal j where j.id = s.id and j.at <= s.at) as after_journal_entry_index,
   s.at as appended_at,

@@ -4,7 +4,7 @@ select
   0::bigint as partition_key,
   v.name as service_name,
   s.key as service_key,
-  s.id::text as id,
+  howdah_core.restate_id(s.id) as id,
   s.seq as sequence_number,
   s.created_at as created_at,
   s.id as id_uuid

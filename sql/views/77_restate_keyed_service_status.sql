@@ -4,7 +4,7 @@ select
   0::bigint as partition_key,
   v.name as service_name,
   s.key as service_key,
-  s.holder::text as invocation_id
+  howdah_core.restate_id(s.holder) as invocation_id
 from howdah_core.keylock s
 join howdah_core.service v on v.no = s.service
 where s.holder is not null;

@@ -5,7 +5,7 @@ select
   null::text as scope,
   v.name || '/' || s.key as lock_name,
   (select l.started_at from howdah_core.live l where l.id = s.holder) as acquired_at,
-  s.holder::text as acquired_by
+  howdah_core.restate_id(s.holder) as acquired_by
 from howdah_core.keylock s
 join howdah_core.service v on v.no = s.service
 where s.holder is not null;

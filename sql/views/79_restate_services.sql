@@ -7,7 +7,7 @@ select
            where h.service = s.no and h.retired_at is null and h.is_public
              and h.name not like '~%') as public,
   case s.kind when 'object' then 'virtual_object' else s.kind end as ty,
-  d.name as deployment_id
+  howdah_core.restate_deployment_id(d.name) as deployment_id
 from howdah_core.service s
 join howdah_core.deployment d on d.no = s.deployment
 where exists (select from howdah_core.handler h

@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from howdah.ids import restate_id
+
 UNKNOWN = "0192f0c1-2b3c-7d4e-8f50-617283940a1b"
 VERBS = ["cancel", "kill", "pause", "resume", "purge", "purge-journal", "restart-as-new"]
 BOUND_SECONDS = 20.0
@@ -33,6 +35,14 @@ def patch(admin: httpx.Client, id_: str, verb: str, **query: Any) -> tuple[int, 
     body = answer.json() if answer.content else {}
     assert answer.is_success or body.keys() == {"message", "restate_code"}, body
     return answer.status_code, body.get("message")
+
+
+def rows(admin: httpx.Client, query: str) -> list[dict[str, Any]]:
+    headers = {"accept": "application/json"}
+    found: list[dict[str, Any]] = admin.post(
+        "/query", json={"query": query}, headers=headers
+    ).json()["rows"]
+    return found
 
 
 @pytest.fixture
@@ -97,6 +107,44 @@ def test_a_completed_one_is_restarted(
     new_id = answer.json()["new_invocation_id"]
     assert (answer.status_code, new_id == finished) == (200, False)
     assert http.get(f"/restate/attach/{new_id}").json() == 42
+
+
+def test_an_id_may_have_the_form_of_other_tools_and_is_answered_in_it(
+    http: httpx.Client, admin: httpx.Client, finished: str, scheduled: str
+) -> None:
+    id_, other = restate_id(UUID(finished)), restate_id(UUID(scheduled))
+
+    restarted = admin.patch(f"/invocations/{id_}/restart-as-new").json()["new_invocation_id"]
+    refused = patch(admin, id_, "kill")
+    batch = {"invocation_ids": [other, id_]}
+    canceled = admin.post("/internal/invocations_batch_operations/cancel", json=batch).json()
+    batch = {"invocation_ids": [id_]}
+    again = admin.post("/internal/invocations_batch_operations/restart-as-new", json=batch).json()
+
+    assert restarted.startswith("inv_1")
+    assert http.get(f"/restate/attach/{restarted}").json() == 42
+    assert refused == (409, f"The invocation '{id_}' was already completed.")
+    assert canceled["succeeded"] == [other]
+    assert [one["invocation_id"] for one in canceled["failed"]] == [id_]
+    assert again["succeeded"][0]["old_invocation_id"] == id_
+    assert again["succeeded"][0]["new_invocation_id"].startswith("inv_1")
+    assert admin.delete(f"/invocations/{id_}", params={"mode": "purge"}).status_code == 202
+    assert http.get(f"/restate/output/{finished}").status_code == 404
+
+
+@pytest.mark.parametrize("field", ["id", "name"])
+def test_a_deployment_is_named_by_its_name_or_its_id(
+    admin: httpx.Client, http: httpx.Client, tmp_path: Path, field: str
+) -> None:
+    (deployment,) = admin.get("/deployments").json()["deployments"]
+    waiting = sent(http, "/Echo/touch", str(tmp_path / field))
+    running = f"select id from sys_invocation where id = '{waiting}' and status = 'running'"
+    until(lambda: rows(admin, running))
+    until(lambda: patch(admin, waiting, "pause")[0] == 200)
+
+    assert patch(admin, waiting, "resume", deployment=deployment[field]) == (200, None)
+    assert admin.get(f"/deployments/{deployment[field]}").json()["id"] == deployment["id"]
+    assert patch(admin, waiting, "kill") == (200, None)
 
 
 def test_a_completed_one_is_removed(http: httpx.Client, admin: httpx.Client, finished: str) -> None:

@@ -1,9 +1,11 @@
 from importlib import metadata
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
+
+from howdah.ids import restate_id
 
 UNKNOWN = "0192f0c1-2b3c-7d4e-8f50-617283940a1b"
 
@@ -90,6 +92,15 @@ def test_attach_waits_for_the_result(http: httpx.Client) -> None:
     assert (answer.status_code, answer.json()) == (200, "rested")
 
 
+def test_an_id_may_have_the_form_of_other_tools(http: httpx.Client) -> None:
+    done = http.post("/Echo/double", json=21).headers["x-restate-id"]
+    id_ = restate_id(UUID(done))
+
+    for path in (f"/restate/invocation/{id_}/attach", f"/restate/output/{id_}"):
+        answer = http.get(path)
+        assert (answer.json(), answer.headers["x-restate-id"]) == (42, done)
+
+
 def test_an_unknown_invocation_is_404(http: httpx.Client) -> None:
     attached = http.get(f"/restate/invocation/{UNKNOWN}/attach")
     output = http.get(f"/restate/invocation/{UNKNOWN}/output")
@@ -146,7 +157,10 @@ def test_admin_tells_health_and_version(server: Any) -> None:
     assert (health.status_code, health.content) == (200, b"")
     assert version == {
         "version": metadata.version("howdah"),
+        "min_admin_api_version": 2,
+        "max_admin_api_version": 4,
         "ingress_endpoint": server.ingress,
+        "features": {},
     }
     assert nothing.status_code == 404
     assert nothing.json() == {"message": "There is nothing at /nothing", "restate_code": None}

@@ -4,7 +4,7 @@ import time
 import uuid
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from howdah.errors import InvalidId
@@ -14,6 +14,8 @@ from howdah.ids import (
     awakeable_id,
     parse_awakeable_id,
     parse_id,
+    restate_deployment_id,
+    restate_id,
     uuid7,
 )
 
@@ -55,10 +57,60 @@ def test_every_uuid_is_read_back_from_its_text(given_id: uuid.UUID) -> None:
     assert parse_id(str(given_id).upper()) == given_id
 
 
+BASE62 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def number_of(digits: str) -> int:
+    number = 0
+    for digit in digits:
+        number = number * 62 + BASE62.index(digit)
+    return number
+
+
+@given(st.uuids())
+@example(uuid.UUID(int=2**128 - 1))
+def test_an_id_in_the_form_of_other_tools_is_what_they_can_read(given_id: uuid.UUID) -> None:
+    text = restate_id(given_id)
+
+    assert text.startswith("inv_1")
+    assert number_of(text[5:16]) < 2**64
+    assert number_of(text[16:]) < 2**128
+    assert len(text) == 38
+    assert parse_id(text) == given_id
+
+
+@given(st.uuids(), st.uuids())
+def test_the_form_of_other_tools_keeps_the_order(one: uuid.UUID, other: uuid.UUID) -> None:
+    assert (one < other) == (restate_id(one) < restate_id(other))
+
+
+@given(st.lists(st.text(min_size=1), unique=True))
+@example(["v2", "02", "2", "b8fe79a083bb6299", "dp_1", "dp_176vEwLyDQ2xbTjeLVmqiHv", "a" * 22])
+def test_ids_of_deployments_are_what_other_tools_can_read(names: list[str]) -> None:
+    found = {restate_deployment_id(name) for name in names}
+
+    assert len(found) == len(names)
+    for text in found:
+        assert text.startswith("dp_1")
+        assert len(text) == 26
+        assert number_of(text[4:]) < 2**128
+
+
+def test_the_id_of_a_deployment_shows_its_name() -> None:
+    assert restate_deployment_id("v2") == "dp_100000000000000000000v2"
+    assert restate_deployment_id("dp_176vEwLyDQ2xbTjeLVmqiHv") == "dp_176vEwLyDQ2xbTjeLVmqiHv"
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
+        "inv_1",
+        "inv_10192f0c12b3c7d4e8f50617283940a1b",
+        "inv_10192f0c12b31c7d4e8f50617283940a1b",
+        "inv_10192F0C12B30C7D4E8F50617283940A1B",
+        "inv_1gdJBtdVEcM95mVozxaqlnMWh1WfVqYbA1",
+        "inv_20192f0c12b30c7d4e8f50617283940a1b",
         "nonsense",
         "0192f0c12b3c7d4e8f50617283940a1b",
         "{0192f0c1-2b3c-7d4e-8f50-617283940a1b}",

@@ -3,8 +3,9 @@
 import json
 import re
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+from howdah.ids import restate_id
 from support.commands import Cli
 
 NOBODY = "0192f0c1-2b3c-7d4e-8f50-617283940a1b"
@@ -89,6 +90,15 @@ def test_describe_shows_facts_journal_and_result(cli: Cli) -> None:
     assert " ms " in step or " s " in step
     assert any(line.startswith("2 run completed ask the bank") for line in lines)
     assert f"howdah invocations restart {id_} begins it again, under a new id" in lines
+
+
+def test_an_id_may_have_the_form_of_other_tools(cli: Cli) -> None:
+    done = cli.send("Payments/charge", "7")
+    cli.wait_for(done, "succeeded")
+
+    found = cli.json("invocations", "describe", restate_id(UUID(done)))
+
+    assert found["id"] == done
 
 
 def test_describe_shows_what_it_waits_for_and_who_holds_the_key(cli: Cli, tmp_path: Path) -> None:

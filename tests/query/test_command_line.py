@@ -4,11 +4,13 @@ columns, dialect and shape, and what its commands then need to find in the rows.
 import io
 import time
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pyarrow
 import pytest
 
+from howdah.ids import restate_id
 from support.servers import HowdahProcess
 
 DETAILS = """
@@ -36,7 +38,8 @@ def ids(server: HowdahProcess) -> dict[str, str]:
             name: http.post(path).json()["invocationId"]
             for name, path in (("holds", "/Counter/k/hold/send"), ("waits", "/Counter/k/hold/send"))
         }
-    return {"done": done.headers["x-restate-id"], "failed": failed.headers["x-restate-id"], **sent}
+    found = {"done": done.headers["x-restate-id"], "failed": failed.headers["x-restate-id"], **sent}
+    return {name: restate_id(UUID(text)) for name, text in found.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +74,12 @@ def test_listing_invocations(ask: Any, ids: dict[str, str]) -> None:
 def test_counting_invocations(ask: Any, ids: dict[str, str]) -> None:
     query = "SELECT COUNT(1) FROM (SELECT * FROM sys_invocation inv LIMIT 50000) {}"
 
-    for where, count in (("", 4), ("WHERE status != 'completed'", 2), ("WHERE status = 'x'", 0)):
+    for where, count in (
+        ("", 4),
+        ("WHERE status != 'completed'", 2),
+        ("WHERE status = 'x'", 0),
+        ("WHERE inv.target_service_name IN ('Counter')", 3),
+    ):
         answer = ask.post(query.format(where))
         table = pyarrow.ipc.open_stream(io.BytesIO(answer.content)).read_all()
         assert table.schema.types == [pyarrow.int64()]

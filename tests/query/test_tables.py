@@ -2,10 +2,11 @@
 
 import json
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
+from howdah.ids import restate_deployment_id, restate_id
 from howdah_api.query.catalog import TABLES, Column
 from support import histories
 from support.histories import (
@@ -35,6 +36,9 @@ POSTGRES_TYPES = {
     "list_u32": {"integer[]"},
     "list_utf8": {"text[]"},
 }
+
+
+V1 = restate_deployment_id("v1")
 
 
 @pytest.fixture
@@ -130,7 +134,7 @@ async def test_a_completed_invocation(history: Database) -> None:
     assert (row["completion_result"], row["completion_failure"]) == ("success", None)
     assert (row["invoked_by"], row["invoked_by_id"]) == ("ingress", None)
     assert (row["journal_size"], row["journal_commands_size"]) == (6, 5)
-    assert row["pinned_deployment_id"] == "v1"
+    assert row["pinned_deployment_id"] == V1
     assert row["running_at"] < row["completed_at"] == row["modified_at"]
     assert row["completion_retention"].days == row["journal_retention"].days == 1
     assert (row["retry_count"], row["in_flight"]) == (None, None)
@@ -140,7 +144,7 @@ async def test_a_callee_and_a_failure(history: Database) -> None:
     callee = await _row(history, "sys_invocation", SEAT_2B)
     failed = await _row(history, "sys_invocation_status", FAILED)
 
-    assert (callee["invoked_by"], callee["invoked_by_id"]) == ("service", str(JOE))
+    assert (callee["invoked_by"], callee["invoked_by_id"]) == ("service", restate_id(JOE))
     assert callee["invoked_by_target"] == "CartObject/joe/addTicket"
     assert callee["invoked_by_service_name"] == "CartObject"
     assert failed["completion_result"] == "failure"
@@ -225,7 +229,7 @@ async def test_a_journal_in_entries_of_restate(history: Database) -> None:
     assert entries[1][2]["Command"]["GetEagerState"]["result"] == "Void"
     call = entries[2][2]["Command"]["Call"]
     assert call["result_completion_id"] == 1
-    assert call["request"]["invocation_id"] == str(SEAT_2B)
+    assert call["request"]["invocation_id"] == restate_id(SEAT_2B)
     assert call["request"]["invocation_target"] == {
         "VirtualObject": {
             "name": "TicketObject",
@@ -267,7 +271,9 @@ async def test_a_call_with_an_idempotency_key_has_the_callees_id(history: Databa
         None,
         {
             "Notification": {
-                "Completion": {"CallInvocationId": {"completion_id": 2, "invocation_id": str(ANN)}}
+                "Completion": {
+                    "CallInvocationId": {"completion_id": 2, "invocation_id": restate_id(ANN)}
+                }
             }
         },
     )
@@ -397,14 +403,14 @@ async def test_keys_and_state(history: Database) -> None:
     state = await history.fetchrow("select * from restate.state where service_key = 'joe'")
 
     assert inbox is not None
-    assert (inbox["id"], inbox["sequence_number"]) == (str(ANN_NEXT), 2)
+    assert (inbox["id"], inbox["sequence_number"]) == (restate_id(ANN_NEXT), 2)
     assert [(row["service_key"], row["invocation_id"]) for row in held] == [
-        ("ann", str(ANN)),
-        ("seat3A", str(SEAT_3A)),
+        ("ann", restate_id(ANN)),
+        ("seat3A", restate_id(SEAT_3A)),
     ]
     assert [tuple(row) for row in locks] == [
-        ("CartObject/ann", str(ANN)),
-        ("TicketObject/seat3A", str(SEAT_3A)),
+        ("CartObject/ann", restate_id(ANN)),
+        ("TicketObject/seat3A", restate_id(SEAT_3A)),
     ]
     assert state is not None
     assert (state["key"], state["value"], state["value_utf8"]) == (
@@ -448,9 +454,47 @@ async def test_services_and_deployments(history: Database) -> None:
     (deployment,) = await history.fetch("select * from restate.sys_deployment")
 
     assert [(row["name"], row["ty"], row["public"], row["deployment_id"]) for row in services] == [
-        ("CartObject", "virtual_object", True, "v1"),
-        ("Mailer", "service", True, "v1"),
-        ("TicketObject", "virtual_object", True, "v1"),
+        ("CartObject", "virtual_object", True, V1),
+        ("Mailer", "service", True, V1),
+        ("TicketObject", "virtual_object", True, V1),
     ]
-    assert (deployment["id"], deployment["ty"]) == ("v1", "http")
+    assert deployment["endpoint"] == "howdah://workers/v1"
+    assert (deployment["id"], deployment["ty"]) == (V1, "http")
     assert deployment["services"] == ["CartObject", "Mailer", "TicketObject"]
+
+
+async def test_ids_are_written_as_the_engine_writes_them(db: Database) -> None:
+    ids = [UUID(int=0), UUID(int=2**128 - 1), JOE, *(uuid4() for _ in range(100))]
+    names = [
+        "v2",
+        "2",
+        "02",
+        "b8fe79a083bb6299",
+        "dp_1",
+        "dp_176vEwLyDQ2xbTjeLVmqiHv",
+        "a b",
+        "ä" * 9,
+    ]
+    names += ["a" * 21, "a" * 22, "dp_1" + "Z" * 22]
+
+    written = await db.fetch("select howdah_core.restate_id(u) from unnest($1::uuid[]) u", ids)
+    texts = ["", "joe", "inv_1", str(JOE), str(JOE).upper(), restate_id(JOE)]
+    read = await db.fetch("select howdah_core.restate_id(t) from unnest($1::text[]) t", texts)
+    deployments = await db.fetch(
+        "select howdah_core.restate_deployment_id(n) from unnest($1::text[]) n", names
+    )
+
+    assert [row[0] for row in written] == [restate_id(one) for one in ids]
+    assert [row[0] for row in read] == ["", "joe", "inv_1", *(restate_id(JOE),) * 3]
+    assert [row[0] for row in deployments] == [restate_deployment_id(name) for name in names]
+
+
+@pytest.mark.parametrize("name", ["v2", "a b", "dp_176vEwLyDQ2xbTjeLVmqiHv"])
+async def test_a_deployment_is_named_by_its_name_or_id(db: Database, name: str) -> None:
+    asked = [name, restate_deployment_id(name), "v1", restate_deployment_id("v1"), "", "dp_1", "%"]
+
+    answers = await db.fetch(
+        "select howdah_core.is_deployment($1, t) from unnest($2::text[]) t", name, asked
+    )
+
+    assert [row[0] for row in answers] == [True, True, False, False, False, False, False]

@@ -1,9 +1,12 @@
 """What queries become, and which of them are refused."""
 
+from uuid import UUID
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from howdah.ids import restate_id
 from howdah_api.query.failures import QueryRefused
 from howdah_api.query.tokens import words_of
 from howdah_api.query.translate import Translated, translate
@@ -44,6 +47,7 @@ def where(condition: str) -> str:
         ("status not in ('nonsense')", "true"),
         (f"id = '{ID}'", f"(\"id_uuid\" = '{ID}'::uuid)"),
         (f"'{ID}' = id", f"(\"id_uuid\" = '{ID}'::uuid)"),
+        (f"id = '{restate_id(UUID(ID))}'", f"(\"id_uuid\" = '{ID}'::uuid)"),
         (f"id in ('{ID}', 'inv_1x')", f"(\"id_uuid\" in ('{ID}'::uuid))"),
         ("id = 'inv_1x'", "false"),
         ("id not in ('inv_1x')", "true"),
@@ -56,6 +60,8 @@ def where(condition: str) -> str:
             "target like 'S/%'",
             "(((\"target\")::text like ('S/%')::text) and \"target_service_name\" = 'S')",
         ),
+        (f"target like '{ID}/%'", f"(\"id_uuid\" = '{ID}'::uuid)"),
+        (f"target not like '{ID}/%'", f"((\"target\")::text not like ('{ID}/%')::text)"),
         ("target like '%/h'", "((\"target\")::text like ('%/h')::text)"),
         ("target like 'S_/h'", "((\"target\")::text like ('S_/h')::text)"),
         ("target not like 'S/%'", "((\"target\")::text not like ('S/%')::text)"),

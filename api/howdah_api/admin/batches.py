@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from howdah.errors import StoreUnavailable
-from howdah_api.admin.invocations import OPERATIONS, RESTART, Invocations, read_id
+from howdah_api.admin.invocations import OPERATIONS, RESTART, Invocations
 from howdah_api.admin.replies import Refusal, json, read_json
 
 IDS_MAX: Final = 1000
@@ -61,7 +60,7 @@ class Batches:
         async def work(texts: Iterator[str]) -> None:
             for text in texts:
                 try:
-                    succeeded[text] = await self._one(verb, read_id(text), batch.deployment)
+                    succeeded[text] = await self._one(verb, text, batch.deployment)
                 except Refusal as refusal:
                     failed[text] = {"invocation_id": text, "error": refusal.message}
                 except StoreUnavailable:
@@ -77,9 +76,9 @@ class Batches:
             },
         )
 
-    async def _one(self, verb: str, invocation_id: UUID, deployment: str | None) -> Any:
+    async def _one(self, verb: str, id_text: str, deployment: str | None) -> Any:
         if verb != RESTART:
-            await self._invocations.operate(verb, invocation_id, deployment)
-            return str(invocation_id)
-        new_id = await self._invocations.restart(invocation_id, deployment=deployment)
-        return {"old_invocation_id": str(invocation_id), "new_invocation_id": str(new_id)}
+            await self._invocations.operate(verb, id_text, deployment)
+            return id_text
+        new_id = await self._invocations.restart(id_text, deployment=deployment)
+        return {"old_invocation_id": id_text, "new_invocation_id": new_id}

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from howdah.errors import EndpointRefused, RegistryBusy
+from howdah.ids import restate_deployment_id
 from howdah.remote.connecting import Connector
 from howdah.remote.discovery import DiscoveryError
 from howdah.remote.registering import Registrar, Registration, RegistrationConflict
@@ -33,6 +35,8 @@ from howdah_api.times import timestamp
 
 _BODY_BYTES_MAX: Final = 256 * 1024
 _TYPES: Final = {"BIDI_STREAM": "BidiStream", "REQUEST_RESPONSE": "RequestResponse"}
+_LOCAL_PROTOCOL: Final = 7
+"""What is said of versions that workers serve: their handlers can do all that the protocol has."""
 _FORCING_VERSION: Final = 2
 """Up to this version of the interface an address that is taken is overwritten unless told not to."""
 
@@ -183,12 +187,13 @@ class Deployments:
 
     async def _find(self, name: str) -> Deployment:
         for deployment in await read_deployments(self._engine.database):
-            if deployment.name == name:
+            if name in (deployment.name, restate_deployment_id(deployment.name)):
                 return deployment
         raise _unknown(name)
 
     async def _detailed(self, name: str) -> dict[str, Any]:
-        return _described(await self._find(name), await self._services(name))
+        deployment = await self._find(name)
+        return _described(deployment, await self._services(deployment.name))
 
     async def _summary(self, name: str) -> dict[str, Any]:
         deployment = await self._find(name)
@@ -241,7 +246,10 @@ def _named(revisions: Any) -> list[dict[str, Any]]:
 
 
 def _described(deployment: Deployment, services: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    facts: dict[str, Any] = {"id": deployment.name, "type": deployment.kind}
+    facts: dict[str, Any] = {
+        "id": restate_deployment_id(deployment.name),
+        "type": deployment.kind,
+    }
     if deployment.uri is not None:
         facts |= {
             "uri": deployment.uri,
@@ -252,6 +260,15 @@ def _described(deployment: Deployment, services: Sequence[dict[str, Any]]) -> di
             "min_protocol_version": deployment.min_protocol_version,
             "max_protocol_version": deployment.max_protocol_version,
             "sdk_version": deployment.sdk_version,
+        }
+    else:
+        facts |= {
+            "name": deployment.name,
+            "uri": f"howdah://workers/{quote(deployment.name, safe='')}",
+            "protocol_type": _TYPES["BIDI_STREAM"],
+            "http_version": "HTTP/2.0",
+            "min_protocol_version": _LOCAL_PROTOCOL,
+            "max_protocol_version": _LOCAL_PROTOCOL,
         }
     facts |= {
         "created_at": timestamp(deployment.created_at),

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from howdah.worker.engine import Engine
 from howdah_api.admin.replies import json, unavailable
+from howdah_api.admin.versions import NEWEST, OLDEST
 
 
 class Health:
@@ -16,7 +17,13 @@ class Health:
 
     def __init__(self, engine: Engine, ingress_url: str) -> None:
         self._engine = engine
-        self._version = {"version": version("howdah"), "ingress_endpoint": ingress_url}
+        self._version = {
+            "version": version("howdah"),
+            "min_admin_api_version": OLDEST,
+            "max_admin_api_version": NEWEST,
+            "ingress_endpoint": ingress_url,
+            "features": {},
+        }
 
     async def health(self, _: Request) -> Response:
         """200 with nothing, or 503."""
@@ -25,5 +32,5 @@ class Health:
         return unavailable("The database cannot be reached, or this process is stopping")
 
     async def version(self, _: Request) -> Response:
-        """`{"version", "ingress_endpoint"}`."""
+        """What this is, and which versions of this interface it serves (`versions.py`)."""
         return json(200, self._version)

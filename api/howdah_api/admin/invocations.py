@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from howdah.errors import InvalidId
-from howdah.ids import parse_id
+from howdah.ids import parse_id, restate_id
 from howdah.worker.engine import Engine
 from howdah_api.admin.replies import Refusal, busy, invalid, json
 
@@ -68,13 +68,13 @@ class Invocations:
         verb = request.path_params["verb"]
         if verb != RESTART and verb not in OPERATIONS:
             raise Refusal(404, f"There is nothing at {request.scope['path']}")
-        invocation_id = read_id(request.path_params["invocation_id"])
+        id_text = request.path_params["invocation_id"]
         deployment = request.query_params.get("deployment")
         if verb == RESTART:
             from_entry = _read_entry(request.query_params.get("from"))
-            new_id = await self.restart(invocation_id, from_entry, deployment)
-            return json(200, {"new_invocation_id": str(new_id)})
-        word = await self.operate(verb, invocation_id, deployment)
+            new_id = await self.restart(id_text, from_entry, deployment)
+            return json(200, {"new_invocation_id": new_id})
+        word = await self.operate(verb, id_text, deployment)
         return Response(status_code=202 if word == "accepted" else 200)
 
     async def delete(self, request: Request) -> Response:
@@ -85,8 +85,8 @@ class Invocations:
         await self._engine.operate(mode, read_id(request.path_params["invocation_id"]))
         return Response(status_code=202)
 
-    async def operate(self, verb: str, invocation_id: UUID, deployment: str | None) -> str:
-        """Do one operation; returns `done` or `accepted`.
+    async def operate(self, verb: str, id_text: str, deployment: str | None) -> str:
+        """Do one operation on the invocation with this id; returns `done` or `accepted`.
 
         Raises:
             Refusal: it cannot be done, and why.
@@ -95,27 +95,31 @@ class Invocations:
         if verb != "resume":
             deployment = None
         _check_deployment(deployment)
-        word = await self._engine.operate(OPERATIONS[verb], invocation_id, deployment)
+        word = await self._engine.operate(OPERATIONS[verb], read_id(id_text), deployment)
         if word not in ("done", "accepted"):
-            raise _refusal(verb, word, invocation_id, deployment)
+            raise _refusal(verb, word, id_text, deployment)
         return word
 
     async def restart(
-        self, invocation_id: UUID, from_entry: int = 0, deployment: str | None = None
-    ) -> UUID:
-        """Restart as new; returns the new invocation's id. Raises as `operate`."""
+        self, id_text: str, from_entry: int = 0, deployment: str | None = None
+    ) -> str:
+        """Restart as new; returns the new invocation's id, in the form of the one that is given.
+
+        Raises as `operate`.
+        """
         _check_deployment(deployment)
+        invocation_id = read_id(id_text)
         word, new_id = await self._engine.restart_as_new(invocation_id, from_entry, deployment)
         if new_id is None:
-            raise _refusal(RESTART, word, invocation_id, deployment)
-        return new_id
+            raise _refusal(RESTART, word, id_text, deployment)
+        return restate_id(new_id) if id_text == restate_id(invocation_id) else str(new_id)
 
 
 def read_id(text: str) -> UUID:
-    """Read an invocation's id.
+    """Read an invocation's id, a UUID or `inv_1…`.
 
     Raises:
-        Refusal: 400 it is none.
+        Refusal: 400 it is neither.
     """
     try:
         return parse_id(text)
@@ -136,7 +140,7 @@ def _check_deployment(name: str | None) -> None:
         raise invalid("deployment", "expected keep, latest or the name of a deployment")
 
 
-def _refusal(verb: str, word: str, invocation_id: UUID, deployment: str | None) -> Refusal:
+def _refusal(verb: str, word: str, invocation_id: str, deployment: str | None) -> Refusal:
     known = _REFUSALS.get((verb, word))
     if known is not None:
         return Refusal(known[0], f"The invocation '{invocation_id}' {known[1]}")

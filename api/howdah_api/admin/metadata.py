@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from howdah.ids import restate_deployment_id
 from howdah.options import Options, format_duration
 from howdah.retry import DEFAULT_INVOCATION_RETRY
 from howdah.store.catalog import Handler, Service
@@ -34,7 +35,7 @@ def describe_service(service: Service, options: Options) -> dict[str, Any]:
         "handlers": [describe_handler(handler, service) for handler in service.handlers],
         "documentation": service.description,
         "metadata": service.metadata,
-        "deployment_id": service.deployment,
+        "deployment_id": restate_deployment_id(service.deployment),
         "revision": service.revision,
         "public": any(handler.is_public for handler in service.handlers),
         "idempotency_retention": _given(

@@ -13,6 +13,7 @@ from uuid import UUID
 import click
 
 from howdah.errors import StoreError, UsageError
+from howdah.ids import restate_deployment_id
 from howdah.options import did_you_mean
 from howdah.store import inspection
 from howdah.store.database import POOL_CONNECTIONS_MAX, Database
@@ -300,7 +301,7 @@ def _operate(
 
 async def _check_deployment(database: Database, name: str | None) -> None:
     names = [row["name"] for row in await inspection.deployments(database)]
-    if name not in names:
+    if name not in (*names, *map(restate_deployment_id, names)):
         raise StoreError(
             f"There is no deployment {name!r}.{did_you_mean(name or '', names)}",
             hint="`howdah deployments list` shows them.",

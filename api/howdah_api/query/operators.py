@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
-from uuid import UUID
 
+from howdah.errors import InvalidId
+from howdah.ids import parse_id, restate_id
 from howdah_api.query.catalog import (
     BOOLEAN,
     DURATION,
@@ -72,11 +73,12 @@ def _arithmetic_kind(op: str, left: str | None, right: str | None) -> str | None
 
 
 def _uuid(text: str) -> str | None:
-    """The text as a constant, if it is an id as they are written here."""
+    """The text as a constant, if it is an id: as the tables have it, or as it is printed elsewhere."""
     try:
-        return f"'{text}'::uuid" if str(UUID(text)) == text else None
-    except ValueError:
+        found = parse_id(text)
+    except InvalidId:
         return None
+    return f"'{found}'::uuid" if text in (restate_id(found), str(found)) else None
 
 
 def _by_place(operand: Sql, constants: Sequence[str], *, negated: bool) -> Sql | None:
@@ -146,11 +148,15 @@ def like(node: Like, operand: Sql, pattern: Sql) -> Sql:
     written = f"(({operand.text})::text {no}{node.op} ({pattern.text})::text{escape})"
     column = operand.column
     if column is not None and column.prefix and pattern.constant and not node.negated:
-        # A target begins with the name of its service, which has an index.
-        service, slash, _ = pattern.constant.partition("/")
+        # A target begins with the name of its service, which has an index. A UUID in that place is an
+        # id: clients that know ids as inv_1… take anything else for a service.
+        service, slash, rest = pattern.constant.partition("/")
+        uuid = _uuid(service) if rest == "%" else None
         if node.op == "like" and slash and not set(service) & set("%_\\") and node.escape is None:
             beside = f"{operand.relation}.{quoted(column.prefix)}"
             written = f"({written} and {beside} = {literal(service)})"
+            if uuid is not None:
+                written = f"({operand.relation}.{quoted('id_uuid')} = {uuid})"
     return Sql(written, BOOLEAN)
 
 

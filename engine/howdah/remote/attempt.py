@@ -20,7 +20,7 @@ from uuid import UUID
 import msgspec
 
 from howdah.errors import InvalidId, RemoteFailure, UnknownTarget
-from howdah.ids import parse_any_id, parse_awakeable_id, uuid7
+from howdah.ids import parse_awakeable_id, parse_id, uuid7
 from howdah.machine.entries import NOTIFICATION, Entry, Kind, signal_cid
 from howdah.remote.entries import (
     COMMANDS,
@@ -469,7 +469,7 @@ class RemoteAttempt(Attempt):
             handler, idempotency_key = self._main_of(service), ""
         else:
             assert command.name is not None
-            ask.target = parse_any_id(command.name)
+            ask.target = parse_id(command.name)
             return
         row = self._row(service, handler)
         found = {"handler": row.no if row else 0, "key": key or "", "idem": idempotency_key}
@@ -495,7 +495,7 @@ class RemoteAttempt(Attempt):
                 target, number = parse_awakeable_id(message.awakeable_id)
                 name, cid = None, -number
             else:
-                target = parse_any_id(message.target_invocation_id)
+                target = parse_id(message.target_invocation_id)
                 name = message.name if message.HasField("name") else None
                 if name is None:
                     check_signal(message.idx)
