@@ -320,12 +320,15 @@ def test_an_operators_settings_hold_until_a_service_is_registered_again(
         )
     )
     assert private.json()["message"] == "the invoked service is not public"
-    taken_back = patch("/services/Greeter", json={"public": None}).json()
+    unchanged = patch("/services/Greeter", json={"public": None}).json()
+    assert unchanged["public"] is False
+    taken_back = patch("/services/Greeter", json={"reset": ["public"]}).json()
     assert (taken_back["public"], taken_back["journal_retention"]) == (True, "2h")
     assert patch("/services/Nobody", json={}).status_code == 404
     wrong = patch("/services/Greeter", json={"workflow_completion_retention": "1d"})
     assert wrong.status_code == 400
     assert patch("/services/Greeter", json={"abort_timeout": "soon"}).status_code == 400
+    assert patch("/services/Greeter", json={"reset": ["name"]}).status_code == 400
 
     runtime.register(endpoint.uri, force=True)
     assert runtime.admin.get("/services/Greeter").json()["journal_retention"] == "1d"

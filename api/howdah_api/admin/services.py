@@ -29,19 +29,24 @@ _DURATIONS: Final = {
     "inactivity_timeout": "inactivity_timeout_seconds",
     "abort_timeout": "abort_timeout_seconds",
 }
+_SETTINGS: Final = {"public": "is_public", **_DURATIONS}
 _BODY_BYTES_MAX: Final = 64 * 1024
-_Text = str | msgspec.UnsetType | None
 
 
 class Changes(msgspec.Struct, forbid_unknown_fields=True):
-    """What becomes of a service; null: what its code says."""
+    """What is set of a service. null: it stays as it is; clients send that for what they don't change.
 
-    public: bool | msgspec.UnsetType | None = msgspec.UNSET
-    idempotency_retention: _Text = msgspec.UNSET
-    workflow_completion_retention: _Text = msgspec.UNSET
-    journal_retention: _Text = msgspec.UNSET
-    inactivity_timeout: _Text = msgspec.UNSET
-    abort_timeout: _Text = msgspec.UNSET
+    Attributes:
+        reset: Names of the others that are to be again what the code says.
+    """
+
+    public: bool | None = None
+    idempotency_retention: str | None = None
+    workflow_completion_retention: str | None = None
+    journal_retention: str | None = None
+    inactivity_timeout: str | None = None
+    abort_timeout: str | None = None
+    reset: list[str] = []
 
 
 class Services:
@@ -84,7 +89,7 @@ class Services:
         """Set what operators decide: who may call it, how long things are kept, timeouts.
 
         It goes before what the code says, of its handlers too, until a remote deployment with the
-        service is registered; null takes a setting back.
+        service is registered, or until it is in `reset`.
         """
         name = request.path_params["service"]
         changes = await read_json(request, Changes, bytes_max=_BODY_BYTES_MAX)
@@ -126,15 +131,19 @@ def _unknown(name: str) -> Refusal:
 
 def _overrides(changes: Changes, service: Service) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
-    if not isinstance(changes.public, msgspec.UnsetType):
+    for field in changes.reset:
+        if field not in _SETTINGS:
+            raise invalid("reset", f"expected any of {', '.join(_SETTINGS)}")
+        overrides[_SETTINGS[field]] = None
+    if changes.public is not None:
         overrides["is_public"] = changes.public
     for field, name in _DURATIONS.items():
         text = getattr(changes, field)
-        if isinstance(text, msgspec.UnsetType):
+        if text is None:
             continue
         if field == "workflow_completion_retention" and service.kind != "workflow":
             raise invalid(field, f"service '{service.name}' is not a workflow")
-        overrides[name] = None if text is None else _duration(field, text).total_seconds()
+        overrides[name] = _duration(field, text).total_seconds()
     return overrides
 
 

@@ -48,6 +48,7 @@ class Column:
         prefix: For a target: the column beside it that has the service's name.
         weight: About how many characters its definition has: see `WEIGHT_MAX` in `translate.py`.
         places: For a status: what each is called in the column `place`, which has an index.
+        table: In a query's result: the table that it is a column of, by its name in that query.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Column:
     prefix: str | None = None
     weight: int = 30
     places: Mapping[str, tuple[str, ...]] | None = None
+    table: str | None = None
 
 
 # name:kind, text without a kind. In the order of `select *`.

@@ -17,11 +17,26 @@ def bare(column: Column) -> Column:
 
 @dataclass(slots=True)
 class Relation:
-    """A table in `from`: its name in the query (None without one), and in what is written."""
+    """A table in `from`: its name in the query (None without one), and in what is written.
+
+    The columns of a query without a name keep the tables that they come from: their names may be
+    written with them around it.
+    """
 
     name: str | None
     alias: str
     columns: list[Column]
+
+    def found(self, table: str | None) -> list[Column]:
+        """Its columns that may be written with the name of this table; None: without any."""
+        if table in (None, self.name):
+            return self.columns
+        return [one for one in self.columns if self.name is None and one.table == table]
+
+    def value(self, column: Column) -> Sql:
+        """One of its columns, as it is written."""
+        column = replace(column, table=self.name or column.table)
+        return Sql(f"{self.alias}.{quoted(column.name)}", column.kind, column, self.alias)
 
 
 class Scope:
@@ -51,10 +66,9 @@ class Scope:
     def _own(self, parts: tuple[str, ...]) -> Sql | None:
         name, table = parts[-1], parts[-2] if len(parts) > 1 else None
         found = [
-            Sql(f"{relation.alias}.{quoted(name)}", column.kind, column, relation.alias)
+            relation.value(column)
             for relation in self.relations
-            if table in (None, relation.name)
-            for column in relation.columns
+            for column in relation.found(table)
             if column.name == name
         ]
         if len(found) > 1 and table is None and name in self.merged:
@@ -68,19 +82,18 @@ class Scope:
 
     def starred(self, star: Star) -> list[Sql]:
         """The columns that a star stands for."""
-        relations = [r for r in self.relations if star.table in (None, r.name)]
-        if not relations:
+        found_in = [(relation, relation.found(star.table)) for relation in self.relations]
+        if not any(columns for _, columns in found_in):
             raise unplanned(f"Invalid qualifier {star.table}" if star.table else "SELECT * with no tables specified is not valid")  # fmt: skip
         found: list[Sql] = []
         merged: set[str] = set()
-        for relation in relations:
-            for column in relation.columns:
+        for relation, columns in found_in:
+            for column in columns:
                 if column.name in star.excepted or column.name in merged:
                     continue
                 if star.table is None and column.name in self.merged:
                     merged.add(column.name)
                     found.append(Sql(quoted(column.name), column.kind, bare(column)))
                     continue
-                text = f"{relation.alias}.{quoted(column.name)}"
-                found.append(Sql(text, column.kind, column, relation.alias))
+                found.append(relation.value(column))
         return found

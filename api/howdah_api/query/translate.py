@@ -192,6 +192,7 @@ class _Translation:
             replace(
                 bare(ours),
                 kind=ours.kind if ours.kind == theirs.kind else None,
+                table=None,
                 weight=max(ours.weight, theirs.weight),
             )
             for ours, theirs in zip(columns, others, strict=True)
@@ -269,6 +270,8 @@ class _Translation:
         before = self._weight
         value = self._value(output.value, scope, named)
         weighed = value._replace(weight=self._weight - before)
+        if output.alias and value.column:
+            weighed = weighed._replace(column=replace(value.column, table=None))
         name = output.alias or shown_as(output.value, scope, is_output=True)
         return [(weighed, name[:NAME_CHARACTERS_MAX])]
 
