@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from statistics import median
 from time import monotonic
 
 import pytest
@@ -68,21 +69,29 @@ async def test_what_an_endpoint_does_wrong_is_a_failure_of_its_attempt(
 
 
 async def test_others_stay_fast_while_it_floods_and_hangs(world: HttpWorld) -> None:
+    quiet = await seconds_of_calls(world, 1)
     names = [*FLOODS, "hangs", "trickles"]
     sent = [await world.send(f"Hostile/{name}") for name in names for _ in range(3)]
-    took: list[float] = []
 
-    began = monotonic()
-    while monotonic() - began < 5:
-        before = monotonic()
-        assert await world.call("Greeter/greet", "Ann") == "Hello Ann!"
-        took.append(monotonic() - before)
+    took = await seconds_of_calls(world, 5)
     for id_ in sent:
         await world.kill(id_)
 
-    assert max(took) < 2, took
-    assert sorted(took)[len(took) // 2] < 0.3, took
+    # On a machine that others keep busy, calls take longer with nothing else here, too.
+    assert max(took) < max(2, 30 * median(quiet)), took
+    assert median(took) < max(0.3, 15 * median(quiet)), (took, quiet)
     await assert_healthy(world.db)
+
+
+async def seconds_of_calls(world: HttpWorld, seconds: float) -> list[float]:
+    """Call one that behaves again and again; how long each call took."""
+    took: list[float] = []
+    began = monotonic()
+    while monotonic() - began < seconds:
+        before = monotonic()
+        assert await world.call("Greeter/greet", "Ann") == "Hello Ann!"
+        took.append(monotonic() - before)
+    return took
 
 
 async def test_a_flood_is_slowed_to_what_postgres_commits(world: HttpWorld) -> None:

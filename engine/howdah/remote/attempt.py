@@ -62,7 +62,7 @@ DRAIN_SECONDS: Final = 5.0
 """How long an endpoint may take to end its response after it has said its last word."""
 ENVELOPE_BYTES: Final = 64 * 1024
 """What a message may hold beside its value."""
-UNCOMMITTED_BYTES_MAX: Final = 128 * 1024
+UNCOMMITTED_BYTES_MAX: Final = 64 * 1024
 """How much is taken of what an endpoint says before that is on disk.
 
 What else it says waits unread, in the window of its stream, and then at the endpoint. One commit takes
