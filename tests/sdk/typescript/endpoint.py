@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import json
 import os
 import re
 import shutil
@@ -14,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from support import npm
+
 SDK: Final = "@restatedev/restate-sdk"
 VERSION: Final = "1.17.2"
 PROGRAM: Final = Path(__file__).with_name("services.mjs")
-INSTALL_SECONDS: Final = 120.0
 READY_SECONDS: Final = 30.0
 _LISTENING: Final = re.compile(rb"listening on (\d+) (\d+) (\d+)\n")
 
@@ -31,41 +30,17 @@ class Ports:
     effects: int
 
 
-def _found(program: str) -> str:
-    path = shutil.which(program)
-    assert path is not None, (
-        f"there is no {program}: the tests of the TypeScript SDK need Node and npm"
-    )
-    return path
-
-
 async def install(folder: Path) -> None:
-    """Install the SDK from the npm registry into a folder, unless it is there.
+    """Install the SDK from the npm registry into a folder, with the program, unless it is there.
 
-    Test runs side by side share the folder: one installs, the others wait.
+    Test runs side by side share the folder.
     """
-    with (folder / "lock").open("w") as lock:
-        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
-        await _install(folder)
-        program = folder / PROGRAM.name
-        if not program.exists() or program.read_bytes() != PROGRAM.read_bytes():
-            shutil.copy(PROGRAM, folder)
-
-
-async def _install(folder: Path) -> None:
-    installed = folder / "node_modules" / SDK / "package.json"
-    if not installed.exists() or json.loads(installed.read_text())["version"] != VERSION:
-        package = {"private": True, "type": "module", "dependencies": {SDK: VERSION}}
-        (folder / "package.json").write_text(json.dumps(package))
-        command = [_found("npm"), "install", "--no-audit", "--no-fund", "--loglevel=error"]
-        npm = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=folder,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        said, _ = await asyncio.wait_for(npm.communicate(), INSTALL_SECONDS)
-        assert npm.returncode == 0, said.decode(errors="replace")
+    await asyncio.to_thread(npm.install, folder, SDK, VERSION)
+    program = folder / PROGRAM.name
+    if not program.exists() or program.read_bytes() != PROGRAM.read_bytes():
+        copied = folder / f"{PROGRAM.name}-{os.getpid()}"
+        shutil.copy(PROGRAM, copied)
+        copied.replace(program)
 
 
 @asynccontextmanager
@@ -73,7 +48,7 @@ async def running(folder: Path, output: Path, *, is_lazy: bool = False) -> Async
     """Serve what was installed, writing to the file `output`; where it listens."""
     with output.open("wb") as sink:
         node = await asyncio.create_subprocess_exec(
-            _found("node"),
+            npm.found("node"),
             PROGRAM.name,
             cwd=folder,
             stdin=asyncio.subprocess.DEVNULL,
