@@ -20,7 +20,7 @@ BOUND_SECONDS = 20.0
 READY_SECONDS = 40.0
 # What differs each time: ids, awakeables, times, how long ago, and what the page leaves out.
 VARIES = re.compile(
-    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:sign|dp)_1\w+|\d{4}-\d\d-\d\d[T ][\d:.+Z]*"
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:sign|dp|inv)_1\w+|\d{4}-\d\d-\d\d[T ][\d:.+Z]*"
     r"|\b\d+(?:\.\d+)? ?(?:ms|s|m|h)(?: ago)?\b|\bnow\b|…",
     re.ASCII,
 )
@@ -222,7 +222,9 @@ class Shell:
 
     def check(self, command: str, said: str) -> None:
         """Run a command that prints what the page says; one that only looks may look again."""
-        only_looks = re.search(r"^howdah .*\b(list|describe|get|select)\b", command) is not None
+        only_looks = (
+            re.search(r"^(?:howdah|restate) .*\b(list|describe|get|select)\b", command) is not None
+        )
         deadline = time.monotonic() + BOUND_SECONDS
         while not is_as_said(printed := self.run(command), said):
             may_look_again = only_looks and time.monotonic() < deadline
