@@ -3,7 +3,7 @@
 
 -- Counts the bytes that a statement returns, and ends it beyond a limit. The count belongs to the
 -- transaction. Put beside the columns of each returned row.
--- Raises: WD020.
+-- Raises: WD023.
 create or replace function howdah_core.meter(p_bytes bigint, p_limit bigint)
 returns boolean
 language plpgsql
@@ -14,7 +14,7 @@ declare
     coalesce(nullif(current_setting('howdah.metered', true), '')::bigint, 0) + coalesce(p_bytes, 0);
 begin
   if v_total > p_limit then
-    raise sqlstate 'WD020' using
+    raise sqlstate 'WD023' using
       message = format('the result is larger than %s MiB', p_limit / 1048576),
       hint = 'Ask for fewer columns or rows.';
   end if;
@@ -28,7 +28,7 @@ comment on function howdah_core.meter(bigint, bigint) is
 
 -- Texts one after another, with a separator; nulls are skipped. Together they may have 1 MiB, so that
 -- no query can double a text until memory is full.
--- Raises: WD020.
+-- Raises: WD023.
 create or replace function howdah_core.joined(p_separator text, variadic p_texts text[])
 returns text
 language plpgsql
@@ -42,7 +42,7 @@ begin
     v_bytes := v_bytes + coalesce(octet_length(v_text), 0) + octet_length(p_separator);
   end loop;
   if v_bytes > 1048576 then
-    raise sqlstate 'WD020' using message = 'a text that a query makes may have 1 MiB';
+    raise sqlstate 'WD023' using message = 'a text that a query makes may have 1 MiB';
   end if;
   return array_to_string(p_texts, p_separator);
 end
@@ -52,7 +52,7 @@ comment on function howdah_core.joined(text, text[]) is
   'Texts one after another, nulls skipped, at most 1 MiB.';
 
 -- One text after another, null if either is, at most 1 MiB: what || becomes.
--- Raises: WD020.
+-- Raises: WD023.
 create or replace function howdah_core.concatenated(p_left text, p_right text)
 returns text
 language plpgsql
@@ -60,7 +60,7 @@ immutable strict
 as $$
 begin
   if octet_length(p_left)::bigint + octet_length(p_right) > 1048576 then
-    raise sqlstate 'WD020' using message = 'a text that a query makes may have 1 MiB';
+    raise sqlstate 'WD023' using message = 'a text that a query makes may have 1 MiB';
   end if;
   return p_left || p_right;
 end
@@ -70,7 +70,7 @@ comment on function howdah_core.concatenated(text, text) is
   'One text after another, null if either is, at most 1 MiB.';
 
 -- A text with one part replaced by another wherever it occurs: as replace does, at most 1 MiB.
--- Raises: WD020.
+-- Raises: WD023.
 create or replace function howdah_core.replaced(p_text text, p_from text, p_to text)
 returns text
 language plpgsql
@@ -79,7 +79,7 @@ as $$
 begin
   if octet_length(p_text)::bigint * greatest(octet_length(p_to), 1) > 1048576
       and octet_length(p_from) < octet_length(p_to) then
-    raise sqlstate 'WD020' using message = 'a text that a query makes may have 1 MiB';
+    raise sqlstate 'WD023' using message = 'a text that a query makes may have 1 MiB';
   end if;
   return replace(p_text, p_from, p_to);
 end
