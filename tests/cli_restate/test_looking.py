@@ -1,7 +1,6 @@
 """`whoami`, `services`, `invocations list` and `describe`, and `sql`."""
 
 import json
-import subprocess
 from uuid import UUID
 
 import httpx
@@ -159,7 +158,7 @@ def test_sql_answers_in_every_form(restate: Restate, http: httpx.Client, key: st
     id_ = restate_id(UUID(added))
 
     table = restate.out("sql", query)
-    lines = restate.run("sql", "--jsonl", query, stderr=subprocess.PIPE).stdout
+    lines = restate.printed("sql", "--jsonl", query)
 
     assert table.splitlines()[:2] == ["ID TARGET", f"{id_} Cart/{key}/add"]
     assert "1 rows." in table

@@ -39,10 +39,19 @@ class Restate:
             "RESTATE_INGRESS_URL": ingress,
         }
 
-    def run(
-        self, *arguments: str, stderr: int = subprocess.STDOUT, **environment: str
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command; both its streams are in `stdout`."""
+        return self._run(arguments, environment, subprocess.STDOUT)
+
+    def printed(self, *arguments: str) -> str:
+        """What a command that succeeds writes on standard output alone: what a pipe gets."""
+        ran = self._run(arguments, {}, subprocess.PIPE)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    def _run(
+        self, arguments: tuple[str, ...], environment: dict[str, str], stderr: int
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command; both its streams are in `stdout`, unless `stderr` is said to be elsewhere."""
         return subprocess.run(
             [str(self._program), *arguments],
             stdin=subprocess.DEVNULL,
@@ -68,9 +77,7 @@ class Restate:
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """What `restate sql --json` prints."""
-        ran = self.run("sql", "--json", query, stderr=subprocess.PIPE)
-        assert ran.returncode == 0, ran.stderr
-        rows: list[dict[str, Any]] = json.loads(ran.stdout)
+        rows: list[dict[str, Any]] = json.loads(self.printed("sql", "--json", query))
         return rows
 
     def status(self, id_: str) -> str | None:
