@@ -37,6 +37,14 @@ def test_what_cannot_be_registered_is_said(restate: Restate) -> None:
     nobody = restate.refused("deployments", "register", "--yes", "http://127.0.0.1:9")
     elsewhere = restate.refused("deployments", "register", "--yes", "http://10.1.2.3:9080")
 
+    function = "arn:aws:lambda:us-east-1:123456789012:function:f:1"
+    lambda_ = restate.refused("deployments", "register", "--yes", function)
+    token = restate.refused(
+        "deployments", "register", "--yes", "--gcp-id-token", "http://127.0.0.1:9"
+    )
+
+    assert "functions of AWS Lambda are not driven" in lambda_
+    assert "tokens are not fetched" in token
     assert "[META0003]" in nobody
     assert "HOWDAH_ENDPOINT_ALLOW" in elsewhere
 

@@ -174,6 +174,12 @@ def test_sql_that_cannot_be_is_said(restate: Restate) -> None:
     assert "not found" in restate.refused("sql", "select * from nowhere")
 
 
+def test_what_is_not_there_is_said(restate: Restate) -> None:
+    for words in (("subscriptions", "list"), ("kafka-clusters", "list")):
+        assert "404 Not Found" in restate.refused(*words)
+    assert "404 Not Found" in restate.refused("rules", "set", "a/b", "--concurrency", "3")
+
+
 def test_flow_control_has_nothing_to_show(restate: Restate) -> None:
     assert "No rules defined." in restate.out("rules", "list")
     assert "No virtual queues found." in restate.out("vqueues", "list")

@@ -44,7 +44,7 @@ Texts = dict[str, str] | None
 
 
 class NewDeployment(msgspec.Struct):
-    """What is to be registered; `arn` and its like belong to what is not driven here."""
+    """What is to be registered; `arn` and `auth` belong to what is not driven here."""
 
     uri: str | None = None
     additional_headers: Texts = None
@@ -54,6 +54,7 @@ class NewDeployment(msgspec.Struct):
     force: bool | None = None
     dry_run: bool = False
     arn: str | None = None
+    auth: Any = None
 
 
 class ChangedDeployment(msgspec.Struct):
@@ -91,6 +92,10 @@ class Deployments:
         """
         given = await read_json(request, NewDeployment, bytes_max=_BODY_BYTES_MAX)
         uri = _endpoint_of(given)
+        if given.auth is not None:
+            raise invalid(
+                "auth", "tokens are not fetched; requests are signed, and carry additional_headers"
+            )
         if uri is None:
             raise Refusal(422, "The body is JSON of another shape: it has no `uri`")
         forces = request.scope.get(VERSION, NEWEST) <= _FORCING_VERSION
