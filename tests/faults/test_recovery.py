@@ -30,7 +30,7 @@ class Calls:
     def __init__(self) -> None:
         self.statements: list[str] = []
         self._lost: set[str] = set()
-        self._unanswered: dict[str, int] = {}
+        self._looks: dict[str, int] = {}
         self.bugs: set[str] = set()
 
     def __call__(self, statement: str) -> None:
@@ -40,15 +40,15 @@ class Calls:
             raise RuntimeError("nobody foresaw this")
         if statement in self._lost:
             raise StoreUnavailable(doing="asking the database")
-        if statement in self._unanswered:
-            self._unanswered[statement] += 1
-            if self._unanswered[statement] == 2:
-                del self._unanswered[statement]
-                raise StoreUnavailable(doing="reading the reply")
+        if statement in self._looks:
+            self._looks[statement] -= 1
+            if not self._looks[statement]:
+                del self._looks[statement]
+                raise StoreUnavailable(doing="asking the database")
 
-    def lose_reply(self, statement: str) -> None:
-        """Let the next such call be carried out, and its reply be lost."""
-        self._unanswered[statement] = 0
+    def lose(self, statement: str, look: int) -> None:
+        """Lose the next such call (1), or its reply (2): then it is carried out."""
+        self._looks[statement] = look
 
     @contextmanager
     def losing(self, statement: str) -> Iterator[None]:
@@ -128,13 +128,14 @@ class Program:
             return [await ctx.signal("word", type_hint=str) for _ in range(2)]
 
 
-async def test_a_request_of_which_the_reply_was_lost_is_accepted_once(
-    dsn: str, db: Database
+@pytest.mark.parametrize("lost", ["the call", "the reply"])
+async def test_a_request_that_was_lost_or_its_reply_is_accepted_once(
+    dsn: str, db: Database, lost: str
 ) -> None:
     program, calls = Program(), Calls()
     program.may_end.set()
     async with running_engine(dsn, [program.service], calls) as engine:
-        calls.lose_reply(COMMIT_BATCH)
+        calls.lose(COMMIT_BATCH, ["the call", "the reply"].index(lost) + 1)
         assert await result(engine, "Doubtful/go") == "waited"
         assert engine.free_slots() == engine.options.max_resident
     assert RECONCILE in calls.statements
@@ -149,7 +150,7 @@ async def test_a_signal_of_which_the_reply_was_lost_is_not_sent_again(
     program, calls = Program(), Calls()
     async with running_engine(dsn, [program.service], calls) as engine:
         sent = await send(engine, "Doubtful/words")
-        calls.lose_reply(COMMIT_BATCH)
+        calls.lose(COMMIT_BATCH, 2)
         with pytest.raises(StoreUnavailable):
             await engine.deliver(word(sent.id, "first"))
         await until_true(lambda: not engine.recovery.is_running)
@@ -162,6 +163,23 @@ async def test_a_signal_of_which_the_reply_was_lost_is_not_sent_again(
 def word(target: UUID, text: str) -> Mail:
     body = msgspec.json.encode(text)
     return Mail(target, Kind.SIGNAL, signal_cid("word"), body, None, "word")
+
+
+async def test_what_a_claim_took_of_which_the_reply_was_lost_is_executed(
+    dsn: str, db: Database
+) -> None:
+    program, calls = Program(), Calls()
+    program.may_end.set()
+    async with running_engine(dsn, [program.service], calls) as engine:
+        async with engine.claiming.lock:
+            # No claim is on its way: the next one takes this.
+            id_ = await db.fetchval("select howdah.send('Doubtful', 'go')")
+            calls.lose(CLAIM, 2)
+        outcome = await asyncio.wait_for(engine.attach(id_), 20)
+    assert outcome.value == b'"waited"'
+    assert program.began == 1
+    assert await db.fetchval("select attempts from howdah.invocations") == 2
+    await assert_healthy(db)
 
 
 async def test_leases_are_compared_when_no_claim_is_on_its_way(

@@ -127,7 +127,12 @@ async def accept(
 
 
 async def complete(
-    connection: Connection, worker: int, id_: UUID, key: str | None = "k", value: bytes = b"1"
+    connection: Connection,
+    worker: int,
+    id_: UUID,
+    key: str | None = "k",
+    value: bytes = b"1",
+    **facts: Any,
 ) -> list[Any]:
     """The end of an attempt of Seat/<key>/hold (or Mailer/send): a state entry, an output, success."""
     write = (
@@ -161,6 +166,7 @@ async def complete(
         d_key=[key],
         d_retention=[timedelta(seconds=60)],
         **write,
+        **facts,
     )
 
 
@@ -388,6 +394,32 @@ async def test_a_caller_may_not_suspend_while_its_callee_is_killed(
         assert letters(await suspend(db, worker, caller)) == [b"B"]
 
     assert letters(await suspend(db, worker, caller)) == [b"R"]
+    await assert_healthy(db)
+
+
+async def test_a_completion_for_a_caller_that_is_locked_is_sent_again(
+    dsn: str, db: Connection, worker: int
+) -> None:
+    caller, callee = uuid.uuid4(), uuid.uuid4()
+    await accept(db, worker, caller, service=MAILER, key=None)
+    await accept(db, worker, callee, parent=caller)
+    facts: dict[str, Any] = {
+        "t_u": [1],
+        "t_id": [caller],
+        "t_kind": [105],
+        "t_cid": [1],
+        "t_name": [None],
+        "t_value": [b"1"],
+        "t_detail": [None],
+    }
+    async with holding(dsn) as other:
+        await suspend(other, worker, caller)
+        assert letters(await complete(db, worker, callee, **facts)) == [b"B"]
+        assert await status(db, callee) == "running"
+
+    assert letters(await complete(db, worker, callee, **facts)) == [b"W"]
+    await db.fetch("select howdah_core.wake($1)", [caller])
+    assert await status(db, caller) == "ready"
     await assert_healthy(db)
 
 

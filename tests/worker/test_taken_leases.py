@@ -141,6 +141,34 @@ async def test_a_late_word_that_a_lease_was_taken_does_not_end_the_attempt_that_
     await assert_healthy(db)
 
 
+async def test_who_claims_what_it_executes_already_ends_that_attempt(
+    dsn: str, db: Database
+) -> None:
+    """Its lease was taken and given back, and nobody told this process."""
+    service, told = Service("Again"), []
+
+    @service.handler()
+    async def go(ctx: Context) -> None:
+        async def wait() -> None:
+            told.append("begun")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                told.append("ended")
+
+        await ctx.run("wait", wait)
+
+    async with running_engine(dsn, [service]) as engine:
+        sent = await send(engine, "Again/go")
+        await until_true(lambda: told)
+        for verb in ("pause", "resume"):
+            await db.execute(OPERATE, sent.id, verb)
+        engine.claiming.poll.now.set()
+        await until_true(lambda: len(told) == 3)
+        assert sorted(told[1:]) == ["begun", "ended"]
+    await assert_healthy(db)
+
+
 async def test_a_step_that_is_cancelled_before_it_begins_has_an_end(dsn: str, db: Database) -> None:
     service, effects = Service("Late"), []
     proceed = asyncio.Event()
