@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Q = TypeVar("Q", NewInvocation, Delivery)
 
 UNITS_MAX = 1000
 """Units in one batch at most."""
@@ -229,7 +230,7 @@ class Lane:
 
     async def run(self) -> None:
         """Commit batches until cancelled."""
-        batch = Batch([], [], [])
+        batch = _empty()
         try:
             while True:
                 await self._wanted.wait()
@@ -270,11 +271,11 @@ class Lane:
         )
 
     def _take(self) -> Batch:
-        """The next batch of the lane; what is large begins its way beside it."""
-        batch, large, postponed = self._take_requests()
+        """The next batch of the lane; what is large begins its way beside it, or waits for that."""
+        batch, aside = self._take_requests()
+        large, postponed = (aside, _empty()) if self._flight is None else (_empty(), aside)
         units = batch.units
-        size = sum(_request_size(new) for new in batch.accepts)
-        size += sum(_request_size(delivery) for delivery in batch.deliveries)
+        size = sum(new.size for new in batch.accepts) + sum(one.size for one in batch.deliveries)
         waiting, self._units = self._units, []
         chosen: set[int] = set()
         for position, unit in enumerate(waiting):
@@ -298,7 +299,7 @@ class Lane:
             self._oldest_at = monotonic()
         else:
             self._wanted.clear()
-        # It waits for what is on its way beside the lane, which wakes this loop when it is there.
+        # What is on its way beside the lane wakes this loop when it is there.
         self._units = postponed.units + self._units
         self._accepts = postponed.accepts + self._accepts
         self._deliveries = postponed.deliveries + self._deliveries
@@ -313,26 +314,15 @@ class Lane:
     def _may_fly(self) -> bool:
         return monotonic() >= self._detour_until
 
-    def _take_requests(self) -> tuple[Batch, Batch, Batch]:
-        """Requests and deliveries: of this batch, for beside the lane, and for later."""
+    def _take_requests(self) -> tuple[Batch, Batch]:
+        """Requests and deliveries of the next batch, and the large ones."""
         accepts, self._accepts = self._accepts[:UNITS_MAX], self._accepts[UNITS_MAX:]
         deliveries, self._deliveries = self._deliveries[:UNITS_MAX], self._deliveries[UNITS_MAX:]
-        batch, large, later = (
-            Batch([], accepts, deliveries), Batch([], [], []), Batch([], [], [])
-        )  # fmt: skip
-        if (accepts or deliveries) and self._may_fly:
-            aside = large if self._flight is None else later
-            if any(_request_size(new) > self.large_bytes for new in accepts):
-                aside.accepts.extend(
-                    new for new in accepts if _request_size(new) > self.large_bytes
-                )
-                accepts[:] = [new for new in accepts if _request_size(new) <= self.large_bytes]
-            if any(_request_size(delivery) > self.large_bytes for delivery in deliveries):
-                aside.deliveries.extend(
-                    d for d in deliveries if _request_size(d) > self.large_bytes
-                )
-                deliveries[:] = [d for d in deliveries if _request_size(d) <= self.large_bytes]
-        return batch, large, later
+        if not self._may_fly:
+            return Batch([], accepts, deliveries), _empty()
+        accepts, large_accepts = _parted(accepts, self.large_bytes)
+        deliveries, large_deliveries = _parted(deliveries, self.large_bytes)
+        return Batch([], accepts, deliveries), Batch([], large_accepts, large_deliveries)
 
     async def _fly(self, batch: Batch) -> None:
         """Commit a batch beside the lane."""
@@ -652,6 +642,16 @@ def _add_state(record: Record, state: dict[str, bytes | None] | None) -> None:
         record.is_partial = len(record.state) < len(state)
 
 
+def _empty() -> Batch:
+    return Batch([], [], [])
+
+
+def _parted(requests: list[Q], large_bytes: int) -> tuple[list[Q], list[Q]]:
+    """Those of no more bytes, and those of more."""
+    large = [one for one in requests if one.size > large_bytes]
+    return ([one for one in requests if one.size <= large_bytes] if large else requests), large
+
+
 def _part(items: Sequence[T], first: int, last: int, offset: int) -> list[T]:
     """Those of the items numbered from `offset` on whose numbers are in [first, last)."""
     return list(items[max(first - offset, 0) : max(last - offset, 0)])
@@ -672,7 +672,7 @@ def _show_existing(units: list[Unit], existing: dict[UUID, UUID]) -> None:
 def _group(unit: Unit, chosen: set[int]) -> tuple[list[Unit], int]:
     """A unit with those that stand or fall together with it, and their bytes; adds to `chosen`."""
     chosen.add(id(unit))
-    size = _size(unit)
+    size = unit.size
     group = [unit]
     if unit.tied:
         for member in group:
@@ -680,21 +680,8 @@ def _group(unit: Unit, chosen: set[int]) -> tuple[list[Unit], int]:
                 if id(other) not in chosen:
                     chosen.add(id(other))
                     group.append(other)
-                    size += _size(other)
+                    size += other.size
     return group, size
-
-
-def _request_size(request: NewInvocation | Delivery) -> int:
-    value = request.input if isinstance(request, NewInvocation) else request.mail.value
-    return 0 if value is None else len(value)
-
-
-def _size(unit: Unit) -> int:
-    size = 0
-    for entry in unit.entries:
-        if entry.value is not None:
-            size += len(entry.value)
-    return size
 
 
 def _groups(units: list[Unit]) -> list[list[Unit]]:

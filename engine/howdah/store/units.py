@@ -92,6 +92,11 @@ class NewInvocation:
     existing: UUID | None = None
     execution_time: datetime | None = None
 
+    @property
+    def size(self) -> int:
+        """Payload bytes."""
+        return len(self.input)
+
 
 @dataclass(slots=True)
 class Mail:
@@ -111,6 +116,11 @@ class Delivery:
 
     mail: Mail
     accepted: asyncio.Future[None]
+
+    @property
+    def size(self) -> int:
+        """Payload bytes."""
+        return len(self.mail.value or b"")
 
 
 @dataclass(slots=True)
@@ -186,6 +196,15 @@ class Unit:
         self.wants_clock = False
         self.is_queued = False
         self.refusals = 0
+
+    @property
+    def size(self) -> int:
+        """Payload bytes: whatever is large is in an entry."""
+        size = 0
+        for entry in self.entries:
+            if entry.value is not None:
+                size += len(entry.value)
+        return size
 
     def absorb(self, later: Unit) -> None:
         """Take over what was added while this unit was on its way."""
