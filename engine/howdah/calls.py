@@ -18,10 +18,8 @@ I = TypeVar("I")  # noqa: E741 - the field's names for input and output
 O = TypeVar("O")  # noqa: E741
 
 
-class Calls(ABC):
-    """The verbs that reach another handler."""
-
-    _blocks: ClassVar[bool] = False
+class ServiceCalls(ABC):
+    """The verbs that reach a service's handler."""
 
     @overload
     def service_call(
@@ -147,6 +145,33 @@ class Calls(ABC):
 
         Durability: as for `service_call`.
         Source: sql/functions/50_commit_batch.sql.
+        """
+
+
+class Calls(ServiceCalls):
+    """The verbs that reach another handler."""
+
+    _blocks: ClassVar[bool] = False
+
+    @abstractmethod
+    def scope(self, scope: str, limit_key: str | None = None) -> ServiceCalls:
+        """Calls and sends to services in a scope, where rules limit how many run at once.
+
+        The scope is part of the identity of an idempotent call.
+
+        Args:
+            scope: 1 to 36 of the characters a-z, A-Z, 0-9, `_`, `.` and `-`.
+            limit_key: Within the scope, under what they are counted as well: one such name, or two
+                with `/` between them.
+
+        Returns:
+            The verbs `service_call` and `service_send`. What they call waits until no rule forbids
+            it to run (`howdah.limit_rules`); objects and workflows have no scopes.
+
+        Raises:
+            OutOfBounds: this is no scope, or no limit key. HD1004.
+
+        Source: sql/functions/62_claim_limited.sql.
         """
 
     @overload
@@ -417,6 +442,8 @@ class Calls(ABC):
         key: str | None = None,
         idempotency_key: str | None = None,
         headers: dict[str, str] | None = None,
+        scope: str | None = None,
+        limit_key: str | None = None,
     ) -> DurableCallFuture[bytes]:
         """Call a handler by its name, bytes in and bytes out: it need not be declared here.
 
@@ -427,12 +454,15 @@ class Calls(ABC):
             key: For an object or a workflow, and only for those; 1 to 1024 bytes.
             idempotency_key: See `service_call`.
             headers: See `service_call`.
+            scope: For a service only; see `scope`.
+            limit_key: With a scope only; see `scope`.
 
         Raises:
             UnknownTarget: no deployment has registered it yet. The attempt is retried by its
                 policy. HD1008.
-            WrongContext: a key for a service, or none for an object or a workflow. HD1007.
-            OutOfBounds: a key is empty or too long. HD1004.
+            WrongContext: a key for a service, or none for an object or a workflow; a scope for one of
+                these. HD1007.
+            OutOfBounds: a key is empty or too long, a scope or a limit key is none. HD1004.
             NonDeterminism: the journal holds another command here. HD2001.
             TerminalError: when awaited: the callee failed.
 
@@ -449,6 +479,8 @@ class Calls(ABC):
         send_delay: timedelta | None = None,
         idempotency_key: str | None = None,
         headers: dict[str, str] | None = None,
+        scope: str | None = None,
+        limit_key: str | None = None,
     ) -> SendHandle:
         """Send bytes to a handler by its name, now or after a delay.
 
@@ -460,6 +492,8 @@ class Calls(ABC):
             send_delay: See `service_send`.
             idempotency_key: See `service_call`.
             headers: See `service_call`.
+            scope: See `generic_call`.
+            limit_key: See `generic_call`.
 
         Raises:
             UsageError: as `generic_call` says, or `send_delay` is out of bounds (HD1004).

@@ -41,12 +41,16 @@ class Request:
         headers: As they came, names in lower case.
         body: The input's bytes.
         idempotency_key: The key that the caller gave, if any.
+        scope: The scope that it was called in, if any.
+        limit_key: Under what it is counted in its scope, if anything.
     """
 
     id: str
     headers: dict[str, str]
     body: bytes
     idempotency_key: str | None = None
+    scope: str | None = None
+    limit_key: str | None = None
 
 
 class Context(Calls):

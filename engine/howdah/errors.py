@@ -357,6 +357,20 @@ class RegistryBusy(StoreError):
         super().__init__("Another registration is under way.", hint="Try again.")
 
 
+class RulesRefused(StoreError):
+    """Rules of concurrency were not changed, none of them. HD3007.
+
+    `sqlstate` says why: WD025 one is no rule, WD026 one has another version than was expected, WD027
+    there would be too many.
+    """
+
+    code = "HD3007"
+
+    def __init__(self, message: str, *, sqlstate: str, hint: str | None) -> None:
+        super().__init__(message, hint=hint)
+        self.sqlstate = sqlstate
+
+
 # --- HD4xxx: what a handler says about itself ---------------------------------------------------
 
 

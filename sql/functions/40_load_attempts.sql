@@ -59,3 +59,23 @@ begin
       cross join lateral howdah_core.eager_state(i.service, i.key, p_state) s;
 end
 $$;
+
+-- The scopes of those invocations that have one: rows 'S' (name = scope, key = limit key), with the columns of
+-- load_attempts, and after its rows.
+-- Locks: none. Called by: claim_limited, reconcile.
+create or replace function howdah_core.load_scopes(p_ids uuid[])
+returns table (
+  what "char", id uuid, idx int, kind smallint, cid int, name text, value bytea, ref uuid,
+  detail jsonb, at timestamptz, handler int, key text, epoch int, attempts int,
+  attempts_total int, parent_id uuid, parent_cid int, origin int, idempotency_key text)
+language sql stable
+set enable_seqscan = off
+as $$
+  select 'S'::"char", i.id, null::int, null::smallint, null::int, i.scope, null::bytea, null::uuid,
+         null::jsonb, null::timestamptz, null::int, i.limit_key, null::int, null::int,
+         null::int, null::uuid, null::int, null::int, null::text
+    from unnest(p_ids) u(id)
+    cross join lateral (select x.id, x.scope, x.limit_key from howdah_core.invocation x
+                         where x.id = u.id offset 0) i
+   where i.scope is not null
+$$;

@@ -10,7 +10,8 @@
 -- j_*       journal entries              m_*  mail taken into the journal, deleted here
 -- w_*       state writes; name null: all of the key's state first; value null: clear
 -- n_*       new invocations: cid = the caller's completion id (null: a send), grant = a slot is
---           reserved for it in this process, waits = a client of this process waits for the outcome
+--           reserved for it in this process, waits = a client of this process waits for the outcome;
+--           n_scope and n_limit_key are empty when none has one, which is never granted
 -- t_*       mail for invocations that are not resident in this process, and signals; t_u = 0: it
 --           comes from outside
 -- r_*       what a handler asks of the database, answered with mail to its own unit (kind + 100):
@@ -54,7 +55,7 @@ create or replace function howdah_core.commit_batch(
   w_u int[], w_service int[], w_key text[], w_name text[], w_value bytea[],
   n_u int[], n_id uuid[], n_service int[], n_handler int[], n_key text[], n_exclusive boolean[],
   n_cid int[], n_input bytea[], n_headers jsonb[], n_idem text[], n_delay interval[],
-  n_grant boolean[], n_waits boolean[],
+  n_grant boolean[], n_waits boolean[], n_scope text[], n_limit_key text[],
   t_u int[], t_id uuid[], t_kind smallint[], t_cid int[], t_name text[], t_value bytea[],
   t_detail jsonb[],
   r_u int[], r_kind smallint[], r_cid int[], r_service int[], r_key text[], r_name text[],
@@ -176,19 +177,20 @@ begin
     if cardinality(array_remove(n_idem, null)) > 0 then
       for i in 1 .. 5 loop
         insert into howdah_core.idem (handler, key, idempotency_key, id)
-        select distinct on (u.handler, coalesce(u.key, ''), u.idem)
-               u.handler, coalesce(u.key, ''), u.idem, u.id
-          from unnest(n_u, n_id, n_handler, n_key, n_idem) with ordinality
-               u(u, id, handler, key, idem, o)
+        select distinct on (u.handler, coalesce(u.key, u.scope, ''), u.idem)
+               u.handler, coalesce(u.key, u.scope, ''), u.idem, u.id
+          from unnest(n_u, n_id, n_handler, n_key, n_idem, n_scope) with ordinality
+               u(u, id, handler, key, idem, scope, o)
          where u.idem is not null and (u.u = 0 or v_ok[u.u])
-         order by u.handler, coalesce(u.key, ''), u.idem, u.o
+         order by u.handler, coalesce(u.key, u.scope, ''), u.idem, u.o
             on conflict do nothing;
         select array_agg(case when u.idem is not null and (u.u = 0 or v_ok[u.u])
                               then coalesce(i.id, v_nobody) end order by u.o)
           into v_existing
-          from unnest(n_u, n_handler, n_key, n_idem) with ordinality u(u, handler, key, idem, o)
+          from unnest(n_u, n_handler, n_key, n_idem, n_scope) with ordinality
+               u(u, handler, key, idem, scope, o)
           left join lateral (select x.id from howdah_core.idem x
-                              where x.handler = u.handler and x.key = coalesce(u.key, '')
+                              where x.handler = u.handler and x.key = coalesce(u.key, u.scope, '')
                                 and x.idempotency_key = u.idem offset 0) i on true;
         exit when (v_nobody = any (v_existing)) is not true;
       end loop;
@@ -360,14 +362,16 @@ begin
   -- 5 New invocations.
   if cardinality(n_id) > 0 then
     insert into howdah_core.invocation (id, service, handler, key, is_exclusive, created_at,
-      scheduled_at, invoked_by, parent_id, parent_cid, origin, idempotency_key, headers, input)
+      scheduled_at, invoked_by, parent_id, parent_cid, origin, idempotency_key, headers, input,
+      scope, limit_key)
     select u.id, u.service, u.handler, u.key, u.exclusive, v_ts, v_ts + u.delay,
            case when u.u = 0 then 'ingress' else 'service' end,
            case when u.u > 0 then u_id[u.u] end, u.cid, case when u.waits then p_worker end,
-           nullif(u.idem, ''), u.headers, u.input
+           nullif(u.idem, ''), u.headers, u.input, u.scope, u.limit_key
       from unnest(n_u, n_id, n_service, n_handler, n_key, n_exclusive, n_cid, n_input, n_headers,
-                  n_idem, n_delay, n_waits) with ordinality
-           u(u, id, service, handler, key, exclusive, cid, input, headers, idem, delay, waits, o)
+                  n_idem, n_delay, n_waits, n_scope, n_limit_key) with ordinality
+           u(u, id, service, handler, key, exclusive, cid, input, headers, idem, delay, waits,
+             scope, limit_key, o)
      where v_new[u.o];
 
     if v_takes then
@@ -410,19 +414,22 @@ begin
     end if;
 
     insert into howdah_core.live (id, status, q, created_at, started_at, modified_at, run_at,
-                                  worker, epoch, attempts, attempts_total, deployment)
+                                  worker, epoch, attempts, attempts_total, deployment, limit_path)
     select u.id,
-           case when u.delay is not null then 'scheduled' when u.granted then 'running' else 'ready' end,
-           case when u.delay is not null and u.exclusive then 0
+           case when u.delay is not null then 'scheduled' when u.granted then 'running'
+                when u.scope is not null then 'held' else 'ready' end,
+           case when u.scope is not null then -u.service
+                when u.delay is not null and u.exclusive then 0
                 when z.started = 1 then coalesce(p_pinned[array_position(p_served, u.service)], u.service)
                 else u.service end,
            v_ts, case when u.delay is null and u.granted then v_ts end, v_ts,
            case when u.delay is not null then v_ts + u.delay when not u.granted then v_ts end,
            case when u.delay is null and u.granted then p_worker end,
            z.started, z.started, z.started,
-           case when z.started = 1 then p_deployments[array_position(p_served, u.service)] end
-      from unnest(n_id, n_service, n_exclusive, n_delay, n_grant) with ordinality
-           u(id, service, exclusive, delay, granted, o)
+           case when z.started = 1 then p_deployments[array_position(p_served, u.service)] end,
+           howdah_core.limit_path(u.scope, u.limit_key)
+      from unnest(n_id, n_service, n_exclusive, n_delay, n_grant, n_scope, n_limit_key) with ordinality
+           u(id, service, exclusive, delay, granted, scope, limit_key, o)
       cross join lateral (select case when u.delay is null and u.granted then 1 else 0 end as started) z
      where v_new[u.o] and (v_holds is null or v_holds[u.o]);
 
@@ -501,7 +508,7 @@ begin
             on true
          where t.kind = 150 and t.cid = -1
            and case when t.u = 0 then v_sent[t.o] else v_ok[t.u] end
-           and (l.status in ('scheduled', 'paused')
+           and (l.status in ('scheduled', 'held', 'paused')
                 or exists (select from howdah_core.inbox b where b.id = t.id))
         returning n.id)
       select array_agg(ordered.id) into v_ordered from ordered;

@@ -2,7 +2,7 @@
 -- Compares its leases with the attempts that are resident in the process (p_ids, p_epochs).
 --
 -- Returns 'X' (id) for each resident attempt whose lease is gone, then, for each lease without a
--- resident attempt, the rows of load_attempts (under a new epoch, so that nothing of the attempt
+-- resident attempt, the rows of load_attempts and load_scopes (under a new epoch, so that nothing of the attempt
 -- that was lost can be written any more), then 'T'. 'F' alone: fenced or an old generation.
 --
 -- Locks: advisory (1, worker) exclusive: it waits out a batch that a vanished connection left
@@ -56,6 +56,7 @@ begin
   if v_ids is not null then
     perform howdah_core.absorb_mail(v_ids);
     return query select * from howdah_core.load_attempts(v_ids, v_ids, p_state);
+    return query select * from howdah_core.load_scopes(v_ids);
   end if;
   what := 'T'; at := howdah_core.clock(); return next;
 end

@@ -229,7 +229,7 @@ begin
     return;
   end if;
 
-  if p_verb = 'kill' or p_verb = 'cancel' and v_l.status = 'scheduled' then
+  if p_verb = 'kill' or p_verb = 'cancel' and v_l.status in ('scheduled', 'held') then
     select e.result, e.queues, e.mail_id, e.mail_worker, e.origin, e.has_sinks, e.orders
       into result, queues, mail_id, mail_worker, origin, has_sinks, orders
       from howdah_core.end_early(
@@ -253,7 +253,7 @@ begin
     end if;
 
   elsif p_verb = 'pause' then
-    if v_l.status = 'scheduled' then
+    if v_l.status in ('scheduled', 'held') then
       result := 'not running';
     elsif v_l.status = 'paused' then
       result := 'done';
@@ -266,14 +266,14 @@ begin
        where k.id = p_id;
     end if;
 
-  elsif v_l.status = 'scheduled' then
+  elsif v_l.status in ('scheduled', 'held') then
     result := 'not started';
 
   else
     v_q := v_l.q;
     v_no := v_l.deployment;
     if p_deployment not in ('keep', 'latest') then
-      select d.no, s.q into v_no, v_q
+      select d.no, case when v_l.q < 0 then -s.q else s.q end into v_no, v_q
         from howdah_core.deployment d
         join howdah_core.deployment_service s on s.deployment = d.no
        where howdah_core.is_deployment(d.name, p_deployment)
@@ -283,7 +283,8 @@ begin
         return;
       end if;
     elsif p_deployment = 'latest' and v_l.deployment is not null then
-      select i.service, null into v_q, v_no from howdah_core.invocation i where i.id = p_id;
+      select case when v_l.q < 0 then -i.service else i.service end, null into v_q, v_no
+        from howdah_core.invocation i where i.id = p_id;
     end if;
     -- Only a version that has begun can be exchanged, and not under an attempt, nor before one that
     -- is to come: unless there is nobody who could make it.

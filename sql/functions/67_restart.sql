@@ -45,7 +45,8 @@ declare
   v_copied int := 0;
   v_ts timestamptz;
 begin
-  select i.service, i.handler, i.key, i.is_exclusive, i.headers, i.input, i.seed, h.kind
+  select i.service, i.handler, i.key, i.is_exclusive, i.headers, i.input, i.seed, h.kind, i.scope,
+         i.limit_key
     into v_i
     from howdah_core.invocation i
     cross join lateral (select x.kind from howdah_core.handler x where x.no = i.handler offset 0) h
@@ -59,7 +60,8 @@ begin
   if not found then
     result := case
       when exists (select from howdah_core.inbox b where b.id = p_id) then 'not started'
-      else coalesce((select case k.status when 'scheduled' then 'not started' else 'still running' end
+      else coalesce((select case when k.status in ('scheduled', 'held') then 'not started'
+                                 else 'still running' end
                        from howdah_core.live k where k.id = p_id), 'again') end;
     return;
   elsif v_i.kind = 'workflow' then
@@ -118,14 +120,18 @@ begin
     get diagnostics v_copied = row_count;
   end if;
   insert into howdah_core.invocation (id, service, handler, key, is_exclusive, created_at,
-    scheduled_at, invoked_by, headers, input, restarted_from, copied, seed)
+    scheduled_at, invoked_by, headers, input, restarted_from, copied, seed, scope, limit_key)
   values (new_id, v_i.service, v_i.handler, v_i.key, v_i.is_exclusive, v_ts,
           case when v_i.is_exclusive then v_ts end, 'restart', v_i.headers, v_i.input, p_id, v_copied,
-          case when p_from > 0 then coalesce(v_i.seed, p_id) end);
-  insert into howdah_core.live (id, status, q, created_at, modified_at, run_at, epoch, deployment)
-  values (new_id, case when v_i.is_exclusive then 'scheduled' else 'ready' end,
-          case when v_i.is_exclusive then 0 else v_q end, v_ts, v_ts, v_ts, (p_from > 0)::int, v_no);
-  perform pg_notify('howdah_work', case when v_i.is_exclusive then '0' else v_q::text end);
+          case when p_from > 0 then coalesce(v_i.seed, p_id) end, v_i.scope, v_i.limit_key);
+  v_q := case when v_i.is_exclusive then 0 when v_i.scope is not null then -v_q else v_q end;
+  insert into howdah_core.live (id, status, q, created_at, modified_at, run_at, epoch, deployment,
+                                limit_path)
+  values (new_id, case when v_i.is_exclusive then 'scheduled' when v_i.scope is not null then 'held'
+                       else 'ready' end,
+          v_q, v_ts, v_ts, v_ts, (p_from > 0)::int, v_no,
+          howdah_core.limit_path(v_i.scope, v_i.limit_key));
+  perform pg_notify('howdah_work', v_q::text);
   result := 'done';
 end
 $$;

@@ -248,7 +248,7 @@ as $$
     join howdah_core.deployment d on d.no = s.deployment
    where s.deployment = p_deployment
       or d.kind = 'remote'
-         and (s.removed_at is null or exists (select from howdah_core.live l where l.q = s.q))
+         and (s.removed_at is null or exists (select from howdah_core.live l where l.q in (s.q, -s.q)))
    order by s.service, s.deployment
 $$;
 
@@ -260,7 +260,7 @@ language sql stable
 return exists (
   select from howdah_core.deployment_service s
     join howdah_core.deployment d on d.no = s.deployment
-   where s.q = p_q
+   where s.q = abs(p_q)
      and case d.kind when 'local' then not exists (
            select from howdah_core.worker w where w.deployment = s.deployment and w.fenced_at is null)
          else s.removed_at is not null end);
@@ -276,7 +276,7 @@ language sql stable
 as $$
   select l.id, d.name
     from howdah_core.live l
-    join howdah_core.deployment_service s on s.q = l.q
+    join howdah_core.deployment_service s on s.q = abs(l.q)
     join howdah_core.deployment d on d.no = s.deployment
    where l.status <> 'paused'
      and case d.kind when 'local' then not exists (

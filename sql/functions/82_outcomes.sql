@@ -40,11 +40,12 @@ end
 $$;
 
 -- The invocation that has this idempotency key, or null.
-create or replace function howdah_core.find_idempotent(p_handler int, p_key text, p_idem text)
+create or replace function howdah_core.find_idempotent(
+  p_handler int, p_key text, p_idem text, p_scope text)
 returns uuid
 language sql stable
 return (select i.id from howdah_core.idem i
-         where i.handler = p_handler and i.key = coalesce(p_key, '') and i.idempotency_key = p_idem);
+         where i.handler = p_handler and i.key = coalesce(p_key, p_scope, '') and i.idempotency_key = p_idem);
 
 -- Which of these invocations exist: after a lost reply, was the request accepted?
 create or replace function howdah_core.existing(p_ids uuid[]) returns setof uuid

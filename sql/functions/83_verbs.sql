@@ -27,7 +27,7 @@ begin
           select 'completed', null, i.service, null
             from howdah_core.outcome o join howdah_core.invocation i on i.id = o.id
            where o.id = p_id) p;
-  v_is_begun := v_l.status not in ('inbox', 'scheduled');
+  v_is_begun := v_l.status not in ('inbox', 'scheduled', 'held');
   if v_l.status is null then
     return 'unknown';
   elsif v_l.status = 'completed' then
@@ -131,7 +131,8 @@ comment on function howdah_core.nearest(text, text[]) is
 -- isolation level, when another transaction has just taken the idempotency key).
 -- Called by: howdah.send, howdah.set_state.
 create or replace function howdah_core.accept_one(
-  p_handler int, p_key text, p_input bytea, p_delay interval, p_idem text)
+  p_handler int, p_key text, p_input bytea, p_delay interval, p_idem text, p_scope text default null,
+  p_limit_key text default null)
 returns uuid
 language plpgsql
 as $$
@@ -143,6 +144,7 @@ declare
   v_ts timestamptz := howdah_core.clock();
   v_due timestamptz;
   v_idem text;
+  v_q int;
 begin
   select h.service, h.kind, h.kind in ('exclusive', 'workflow') as is_exclusive into v_h
     from howdah_core.handler h where h.no = p_handler;
@@ -150,10 +152,11 @@ begin
   if v_idem is not null then
     for i in 1 .. 5 loop
       insert into howdah_core.idem (handler, key, idempotency_key, id)
-      values (p_handler, coalesce(p_key, ''), v_idem, v_id) on conflict do nothing;
+      values (p_handler, coalesce(p_key, p_scope, ''), v_idem, v_id) on conflict do nothing;
       -- A new statement, a new snapshot: it sees the one that the insert ran into.
       select d.id into v_found from howdah_core.idem d
-       where d.handler = p_handler and d.key = coalesce(p_key, '') and d.idempotency_key = v_idem;
+       where d.handler = p_handler and d.key = coalesce(p_key, p_scope, '')
+         and d.idempotency_key = v_idem;
       exit when found;
     end loop;
     if v_found is null then
@@ -165,21 +168,24 @@ begin
   end if;
   v_due := case when p_delay > interval '0' then v_ts + p_delay end;
   insert into howdah_core.invocation (id, service, handler, key, is_exclusive, created_at,
-    scheduled_at, invoked_by, idempotency_key, input)
+    scheduled_at, invoked_by, idempotency_key, input, scope, limit_key)
   values (v_id, v_h.service, p_handler, p_key, v_h.is_exclusive, v_ts,
           coalesce(v_due, case when v_h.is_exclusive then v_ts end), 'sql',
-          case when v_h.kind <> 'workflow' then p_idem end, p_input);
-  insert into howdah_core.live (id, status, q, created_at, modified_at, run_at)
-  values (v_id, case when v_h.is_exclusive or v_due is not null then 'scheduled' else 'ready' end,
-          case when v_h.is_exclusive then 0 else v_h.service end, v_ts, v_ts, coalesce(v_due, v_ts));
+          case when v_h.kind <> 'workflow' then p_idem end, p_input, p_scope, p_limit_key);
+  v_q := case when v_h.is_exclusive then 0 when p_scope is not null then -v_h.service
+              else v_h.service end;
+  insert into howdah_core.live (id, status, q, created_at, modified_at, run_at, limit_path)
+  values (v_id, case when v_h.is_exclusive or v_due is not null then 'scheduled'
+                     when p_scope is not null then 'held' else 'ready' end,
+          v_q, v_ts, v_ts, coalesce(v_due, v_ts), howdah_core.limit_path(p_scope, p_limit_key));
   if v_due is null then
-    perform pg_notify('howdah_work', case when v_h.is_exclusive then '0' else v_h.service::text end);
+    perform pg_notify('howdah_work', v_q::text);
   end if;
   return v_id;
 end
 $$;
 
-comment on function howdah_core.accept_one(int, text, bytea, interval, text) is
+comment on function howdah_core.accept_one(int, text, bytea, interval, text, text, text) is
   'Makes an invocation that is due: part of howdah.send and howdah.set_state.';
 
 -- The number of a service's handler in force. p_is_hidden: a name that begins with '~' may be asked for.
@@ -232,10 +238,11 @@ $$;
 comment on function howdah_core.find_handler(text, text, text, boolean) is
   'The number of a handler, or an error that helps: part of howdah.send and howdah.set_state.';
 
--- Raises: WD012, WD013, WD015, WD016, WD019 (sql/README.md).
+-- Raises: WD012, WD013, WD015, WD016, WD019, WD024 (sql/README.md).
 create or replace function howdah.send(
   service text, handler text, argument jsonb default null, key text default null,
-  delay interval default null, idempotency_key text default null)
+  delay interval default null, idempotency_key text default null, scope text default null,
+  limit_key text default null)
 returns uuid
 language plpgsql
 as $$
@@ -243,8 +250,9 @@ declare
   v_no int := howdah_core.find_handler(send.service, send.handler, send.key, false);
   v record;
 begin
-  select h.kind, h.input_required, h.input_content_type into v
-    from howdah_core.handler h where h.no = v_no;
+  select h.kind, h.input_required, h.input_content_type, s.kind as service_kind into v
+    from howdah_core.handler h join howdah_core.service s on s.no = h.service where h.no = v_no;
+  perform howdah_core.assert_limit_path(send.scope, send.limit_key, send.service, v.service_kind);
   if argument is null and v.input_required then
     raise sqlstate 'WD015' using
       message = format('handler %L needs an argument', send.handler),
@@ -264,11 +272,11 @@ begin
   end if;
   return howdah_core.accept_one(
     v_no, send.key, case when argument is null then '' else convert_to(argument::text, 'UTF8') end,
-    send.delay, send.idempotency_key);
+    send.delay, send.idempotency_key, send.scope, send.limit_key);
 end
 $$;
 
-comment on function howdah.send(text, text, jsonb, text, interval, text) is
+comment on function howdah.send(text, text, jsonb, text, interval, text, text, text) is
   'Sends a handler an argument, now or after a delay; returns the invocation''s id, of an earlier one where the idempotency key or the workflow''s key has been used.';
 
 -- Raises: WD012, WD013, WD017, WD019 (sql/README.md).

@@ -185,6 +185,6 @@ as $$
    where d.kind = 'remote'
      and (d.removed_at is null
           or exists (select from howdah_core.deployment_service s
-                       join howdah_core.live l on l.q = s.q where s.deployment = d.no))
+                       join howdah_core.live l on l.q in (s.q, -s.q) where s.deployment = d.no))
    order by d.no
 $$;

@@ -26,12 +26,15 @@ select
   howdah.failure_text(s.code, s.message) as failure,
   case when s.status = 'backing_off' then s.run_at end as next_retry_at,
   case s.status
+    when 'held' then 'room in scope ' || i.scope || coalesce(', limit key ' || i.limit_key, '')
     when 'ready' then coalesce(
       (select 'a worker of deployment ' || d.name || ', or to be moved to another'
          from howdah_core.deployment_service q join howdah_core.deployment d on d.no = q.deployment
-        where q.q = s.q
+        where q.q = abs(s.q)
           and not exists (select from howdah_core.worker w
                            where w.deployment = q.deployment and w.fenced_at is null)),
+      case when s.q < 0 then 'room in scope ' || i.scope || coalesce(', limit key ' || i.limit_key, '')
+        end,
       'a free worker')
     when 'scheduled' then 'start at ' || date_trunc('milliseconds', s.run_at)
     when 'backing_off' then 'retry at ' || date_trunc('milliseconds', s.run_at)
@@ -58,7 +61,9 @@ select
   s.expires_at,
   i.service as service_no,
   i.handler as handler_no,
-  i.restarted_from
+  i.restarted_from,
+  i.scope,
+  i.limit_key
 from (
   select
     l.id, l.status, null::text as outcome, l.created_at, l.started_at, l.modified_at,
@@ -95,7 +100,7 @@ comment on column howdah.invocations.service is 'The service''s name.';
 comment on column howdah.invocations.handler is 'The handler''s name.';
 comment on column howdah.invocations.key is 'The object''s key; null for a plain service.';
 comment on column howdah.invocations.status is
-  'scheduled (starts later), inbox (another invocation holds the key), ready, running, suspended (waits, holds no slot), backing_off (retry at next_retry_at), paused (retries are used up) or completed.';
+  'scheduled (starts later), inbox (another invocation holds the key), held (its scope or limit key has no room for it yet), ready, running, suspended (waits, holds no slot), backing_off (retry at next_retry_at), paused (retries are used up) or completed.';
 comment on column howdah.invocations.outcome is
   'succeeded, failed (with a terminal error) or killed; null until completed.';
 comment on column howdah.invocations.created_at is 'When it was accepted.';
@@ -142,3 +147,7 @@ comment on column howdah.invocations.handler_no is
   'The handler''s number (howdah.handlers): with order by id, the fastest way into a long history.';
 comment on column howdah.invocations.restarted_from is
   'The completed invocation that this one repeats, where an operator began it again.';
+comment on column howdah.invocations.scope is
+  'The scope that it was called in: part of its idempotency key, and where its concurrency is limited.';
+comment on column howdah.invocations.limit_key is
+  'Within its scope, what it is counted under as well: one or two names, as in tenant/user.';

@@ -56,8 +56,8 @@ select 'a queue has its version', l.id,
        'queue ' || l.q || coalesce(', deployment ' || l.deployment, '')
   from howdah_core.live l
   left join howdah_core.invocation i on i.id = l.id
-  left join howdah_core.deployment_service d on d.q = l.q
- where l.q >= 1000000
+  left join howdah_core.deployment_service d on d.q = abs(l.q)
+ where abs(l.q) >= 1000000
    and (d.service is distinct from i.service or d.deployment is distinct from l.deployment);
 
 comment on view howdah_core.check_places is

@@ -59,10 +59,10 @@ select 'a sleep has its timer', s.id, 'sleeps until ' || w.due_at
  where not w.is_all_needed and (s.run_at is null or s.run_at > w.due_at)
     or w.is_all_needed and s.run_at is null
 union all
--- Timers are not lost: what is due is taken up.
+-- Timers are not lost: what is due is taken up, unless its scope has no room for it.
 select 'a timer is not late', l.id, l.status || ', due at ' || l.run_at
   from howdah_core.live l, somebody
- where l.status in ('scheduled', 'suspended', 'backing_off')
+ where l.status in ('scheduled', 'suspended', 'backing_off') and l.q >= 0
    and l.run_at < howdah_core.now() - interval '5 s'
 union all
 -- Timers are not early: sleeps,

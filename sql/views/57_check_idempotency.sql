@@ -7,7 +7,7 @@ select 'an idempotency key yields one invocation' as invariant, i.id as invocati
   from howdah_core.invocation i
   left join howdah_core.outcome o on o.id = i.id
   left join howdah_core.idem d
-    on d.handler = i.handler and d.key = coalesce(i.key, '')
+    on d.handler = i.handler and d.key = coalesce(i.key, i.scope, '')
    and d.idempotency_key = i.idempotency_key
  where i.idempotency_key is not null
    and (o.id is null or o.expires_at > howdah_core.now())

@@ -5,7 +5,7 @@
 create view howdah_core.restate_places as
 select
   s.*, i.service, i.key, i.scheduled_at, i.invoked_by, i.parent_id, i.idempotency_key,
-  i.restarted_from, v.name as service_name, v.kind as service_kind, h.name as handler_name,
+  i.restarted_from, i.scope, i.limit_key, v.name as service_name, v.kind as service_kind, h.name as handler_name,
   h.kind as handler_kind, h.idempotency_retention, h.journal_retention, h.workflow_retention,
   d.name as deployment_name, d.max_protocol_version, d.sdk_version
 from (

@@ -6,6 +6,7 @@ select
   null::text as vqueue_id,
   case s.place
     when 'inbox' then 'inboxed'
+    when 'held' then 'inboxed'
     when 'ready' then 'invoked'
     when 'running' then 'invoked'
     when 'backing_off' then 'invoked'
@@ -18,8 +19,8 @@ select
   s.key as target_service_key,
   s.handler_name as target_handler_name,
   case s.service_kind when 'object' then 'virtual_object' else s.service_kind end as target_service_ty,
-  null::text as scope,
-  null::text as limit_key,
+  s.scope as scope,
+  s.limit_key as limit_key,
   s.idempotency_key as idempotency_key,
   case s.invoked_by
     when 'sql' then 'ingress' when 'restart' then 'restart_as_new' else s.invoked_by end as invoked_by,
@@ -44,7 +45,7 @@ select
   s.created_at as created_at,
   null::text as created_using_restate_version,
   s.modified_at as modified_at,
-  case when s.place = 'inbox' then s.created_at end as inboxed_at,
+  case when s.place in ('inbox', 'held') then s.created_at end as inboxed_at,
   case when s.scheduled_at is not null then s.created_at end as scheduled_at,
   s.scheduled_at as scheduled_start_at,
   s.started_at as running_at,
@@ -96,9 +97,9 @@ comment on column restate.sys_invocation_status.target_service_key is
 comment on column restate.sys_invocation_status.target_handler_name is 'The handler''s name.';
 comment on column restate.sys_invocation_status.target_service_ty is
   'service, virtual_object or workflow.';
-comment on column restate.sys_invocation_status.scope is 'Always null: there are no scopes.';
+comment on column restate.sys_invocation_status.scope is 'The scope that it was called in.';
 comment on column restate.sys_invocation_status.limit_key is
-  'Always null: there are no limit keys.';
+  'Under which it is counted within its scope.';
 comment on column restate.sys_invocation_status.idempotency_key is
   'The idempotency key that the request carried.';
 comment on column restate.sys_invocation_status.invoked_by is
@@ -126,7 +127,7 @@ comment on column restate.sys_invocation_status.created_at is 'When it was accep
 comment on column restate.sys_invocation_status.created_using_restate_version is 'Always null.';
 comment on column restate.sys_invocation_status.modified_at is 'When its status last changed.';
 comment on column restate.sys_invocation_status.inboxed_at is
-  'While it waits for its key: since when.';
+  'While it waits for its key, or for a slot of its scope: since when.';
 comment on column restate.sys_invocation_status.scheduled_at is
   'For a delayed send: when it was accepted.';
 comment on column restate.sys_invocation_status.scheduled_start_at is

@@ -4,7 +4,9 @@ select
   howdah_core.restate_id(s.id) as id,
   null::text as vqueue_id,
   case s.place
-    when 'inbox' then 'pending' when 'backing_off' then 'backing-off' else s.place end as status,
+    when 'inbox' then 'pending'
+    when 'held' then 'pending'
+    when 'backing_off' then 'backing-off' else s.place end as status,
   case when s.outcome = 'succeeded' then 'success'
        when s.outcome is not null then 'failure' end as completion_result,
   howdah.failure_text(s.code, s.message) as completion_failure,
@@ -13,8 +15,8 @@ select
   s.key as target_service_key,
   s.handler_name as target_handler_name,
   case s.service_kind when 'object' then 'virtual_object' else s.service_kind end as target_service_ty,
-  null::text as scope,
-  null::text as limit_key,
+  s.scope as scope,
+  s.limit_key as limit_key,
   s.idempotency_key as idempotency_key,
   case s.invoked_by
     when 'sql' then 'ingress' when 'restart' then 'restart_as_new' else s.invoked_by end as invoked_by,
@@ -39,7 +41,7 @@ select
   s.created_at as created_at,
   null::text as created_using_restate_version,
   s.modified_at as modified_at,
-  case when s.place = 'inbox' then s.created_at end as inboxed_at,
+  case when s.place in ('inbox', 'held') then s.created_at end as inboxed_at,
   case when s.scheduled_at is not null then s.created_at end as scheduled_at,
   s.scheduled_at as scheduled_start_at,
   s.started_at as running_at,
@@ -129,8 +131,9 @@ comment on column restate.sys_invocation.target_service_key is 'The key of the o
 comment on column restate.sys_invocation.target_handler_name is 'The handler''s name.';
 comment on column restate.sys_invocation.target_service_ty is
   'service, virtual_object or workflow.';
-comment on column restate.sys_invocation.scope is 'Always null: there are no scopes.';
-comment on column restate.sys_invocation.limit_key is 'Always null: there are no limit keys.';
+comment on column restate.sys_invocation.scope is 'The scope that it was called in.';
+comment on column restate.sys_invocation.limit_key is
+  'Under which it is counted within its scope.';
 comment on column restate.sys_invocation.idempotency_key is
   'The idempotency key that the request carried.';
 comment on column restate.sys_invocation.invoked_by is
@@ -157,7 +160,8 @@ comment on column restate.sys_invocation.journal_commands_size is
 comment on column restate.sys_invocation.created_at is 'When it was accepted.';
 comment on column restate.sys_invocation.created_using_restate_version is 'Always null.';
 comment on column restate.sys_invocation.modified_at is 'When its status last changed.';
-comment on column restate.sys_invocation.inboxed_at is 'While it waits for its key: since when.';
+comment on column restate.sys_invocation.inboxed_at is
+  'While it waits for its key, or for a slot of its scope: since when.';
 comment on column restate.sys_invocation.scheduled_at is
   'For a delayed send: when it was accepted.';
 comment on column restate.sys_invocation.scheduled_start_at is

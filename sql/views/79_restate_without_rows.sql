@@ -1,22 +1,5 @@
 -- Tables of features that howdah does not have: they are there, and empty.
 
-create view restate.sys_rules as
-select
-  null::text as pattern, null::int as concurrency, null::text as description, null::boolean as
-  disabled, null::int as version, null::timestamptz as last_modified
-where false;
-
-comment on view restate.sys_rules is 'Rules of flow control: none.';
-
-create view restate.sys_user_limits as
-select
-  null::bigint as partition_key, null::text as scope, null::text as l1, null::text as l2,
-  null::text as level, null::int as usage, null::int as concurrency_limit, null::text as
-  rule_pattern, null::int as available, null::bigint as num_waiters
-where false;
-
-comment on view restate.sys_user_limits is 'Limits of flow control and their use: none.';
-
 create view restate.sys_vqueue_meta as
 select
   null::bigint as partition_key, null::text as id, null::boolean as is_active, null::boolean as

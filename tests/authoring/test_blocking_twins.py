@@ -55,6 +55,7 @@ def test_what_returns_a_future_can_be_begun(begin: type[Any], context: type[Any]
         for name, parameters in verbs(context).items()
         if "Future" in str(inspect.signature(getattr(context, name)).return_annotation)
     }
+    future["scope"] = verbs(context)["scope"]  # whose calls can be begun, too
     if context is howdah.WorkflowContext:
         future["promise"] = verbs(context)["promise"]
     future.pop("awakeable")

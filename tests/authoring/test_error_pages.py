@@ -41,6 +41,7 @@ EXAMPLES: list[HowdahError] = [
     errors.RetryableError("busy", retry_after=timedelta(seconds=3)),
     errors.Cancelled(),
     errors.RegistryBusy(),
+    errors.RulesRefused("Rule 'a' is not as expected.", sqlstate="WD026", hint="Look again."),
     errors.RemoteFailure("The connection broke.", remote_code="RT0010"),
     errors.ClientError("The request has no result.", may_have_been_accepted=False),
     errors.InvocationFailed(message="sold out", status_code=409, invocation_id=None),

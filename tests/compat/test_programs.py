@@ -31,7 +31,7 @@ from compat.programs import (
     state_machine,
     timers,
 )
-from howdah.restate import InvocationRetryPolicy, ObjectContext, VirtualObject
+from howdah.restate import Context, InvocationRetryPolicy, ObjectContext, Service, VirtualObject
 from howdah.service import AnyService
 from howdah.worker.engine import Engine
 from support.engines import (
@@ -349,6 +349,30 @@ async def test_services_of_both_packages_call_each_other(run: Run) -> None:
         assert await result(engine, "New/start", "Ann") == "Hello ann"
 
 
+async def test_calls_in_a_scope(run: Run) -> None:
+    caller = Service("Caller")
+
+    @caller.handler()
+    async def identify(ctx: Context) -> list[list[str | None]]:
+        scope = ctx.scope("tenant")
+        told = [
+            await scope.service_call(greeter.identity, None, "joe", idempotency_key="k"),
+            json.loads(
+                await ctx.generic_call("Greeter", "identity", b"", scope="other", limit_key="a/b")
+            ),
+        ]
+        sent = scope.service_send(greeter.identity, None, limit_key="ann")
+        told.append(
+            await ctx.attach_invocation(await sent.invocation_id(), type_hint=dict[str, Any])
+        )
+        return [[one["scope"], one["limit_key"]] for one in told]
+
+    async with run(caller, greeter.greeter) as engine:
+        assert await result(engine, "Caller/identify") == [
+            ["tenant", "joe"], ["other", "a/b"], ["tenant", "ann"],
+        ]  # fmt: skip
+
+
 async def test_resources_surround_each_attempt(
     run: Run, db: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -368,7 +392,7 @@ async def test_resources_surround_each_attempt(
 
 
 @pytest.mark.parametrize(
-    "verb", ["scope", "generic call", "limit key", "get", "set", "clear", "all", "keys"]
+    "verb", ["object_call", "workflow_send", "get", "set", "clear", "all", "keys"]
 )
 async def test_what_howdah_does_not_have_is_refused_when_it_is_used(run: Run, verb: str) -> None:
     thing = VirtualObject(
@@ -379,12 +403,10 @@ async def test_what_howdah_does_not_have_is_refused_when_it_is_used(run: Run, ve
     @thing.handler()
     async def use(ctx: ObjectContext, verb: str) -> None:
         match verb:
-            case "scope":
-                ctx.scope("tenant")
-            case "generic call":
-                ctx.generic_call("Thing", "use", b"", key="b", scope="tenant")
-            case "limit key":
-                ctx.generic_send("Thing", "use", b"", key="b", limit_key="tenant")
+            case "object_call":
+                ctx.scope("tenant").object_call(use, "b", "get")
+            case "workflow_send":
+                ctx.scope("tenant").workflow_send(use, "b", "get", limit_key="joe")
             case "get":
                 await ctx.get("name", entry_name="shown")
             case "set":

@@ -42,7 +42,7 @@ def where(condition: str) -> str:
         ("target = '\\' or 1=1", "((\"target\" = E'\\\\') or (1 = 1))"),
         ("status = 'running'", "(\"place\" = 'running')"),
         ("status != 'completed'", "(\"place\" <> 'completed')"),
-        ("status in ('pending', 'backing-off')", "(\"place\" in ('inbox', 'backing_off'))"),
+        ("status in ('pending', 'backing-off')", "(\"place\" in ('inbox', 'held', 'backing_off'))"),
         ("status = 'nonsense'", "false"),
         ("status not in ('nonsense')", "true"),
         (f"id = '{ID}'", f"(\"id_uuid\" = '{ID}'::uuid)"),

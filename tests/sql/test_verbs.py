@@ -467,7 +467,10 @@ async def test_every_example_of_the_page_runs(history: Database) -> None:
         await history.execute(block.replace(":'id'", f"'{RUNNING}'"))
 
     words = set(re.findall(r"howdah\.(\w+)\(", "".join(blocks)))
-    assert words == {"cancel", "kill", "resume", "restart_as_new", "signal", "send", "set_state"}
+    assert words == {
+        "cancel", "kill", "resume", "restart_as_new", "signal", "send", "set_state",
+        "set_limit_rule",
+    }  # fmt: skip
     await assert_healthy(history)
 
 

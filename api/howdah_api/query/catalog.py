@@ -174,10 +174,10 @@ _HEAVY_WEIGHT: Final = 1000
 _SAME: Final = {name: (name,) for name in ("scheduled", "suspended", "paused", "completed")}
 _PLACES: Final[dict[str, Mapping[str, tuple[str, ...]]]] = {
     "sys_invocation_status": {
-        **_SAME, "inboxed": ("inbox",), "invoked": ("ready", "running", "backing_off"),
+        **_SAME, "inboxed": ("inbox", "held"), "invoked": ("ready", "running", "backing_off"),
     },
     "sys_invocation": {
-        **_SAME, "pending": ("inbox",), "ready": ("ready",), "running": ("running",),
+        **_SAME, "pending": ("inbox", "held"), "ready": ("ready",), "running": ("running",),
         "backing-off": ("backing_off",),
     },
 }  # fmt: skip

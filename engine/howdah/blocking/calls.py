@@ -17,10 +17,8 @@ I = TypeVar("I")  # noqa: E741 - the field's names for input and output
 O = TypeVar("O")  # noqa: E741
 
 
-class Calls(ABC):
-    """Verbs that return the callee's result, and sends, which return at once."""
-
-    _blocks: ClassVar[bool] = True
+class ServiceCalls(ABC):
+    """The verbs that reach a service's handler."""
 
     @overload
     def service_call(
@@ -115,6 +113,19 @@ class Calls(ABC):
         """Send to a service's handler; nobody waits for the result.
 
         Arguments, errors and durability are those of `howdah.Context.service_send`.
+        """
+
+
+class Calls(ServiceCalls):
+    """Verbs that return the callee's result, and sends, which return at once."""
+
+    _blocks: ClassVar[bool] = True
+
+    @abstractmethod
+    def scope(self, scope: str, limit_key: str | None = None) -> ServiceCalls:
+        """Calls and sends to services in a scope, where rules limit how many run at once.
+
+        Arguments and errors are those of `howdah.Context.scope`.
         """
 
     @overload
@@ -336,6 +347,8 @@ class Calls(ABC):
         key: str | None = None,
         idempotency_key: str | None = None,
         headers: dict[str, str] | None = None,
+        scope: str | None = None,
+        limit_key: str | None = None,
     ) -> bytes:
         """Call a handler by its name, and wait for the bytes that it returns.
 
@@ -352,6 +365,8 @@ class Calls(ABC):
         send_delay: timedelta | None = None,
         idempotency_key: str | None = None,
         headers: dict[str, str] | None = None,
+        scope: str | None = None,
+        limit_key: str | None = None,
     ) -> SendHandle:
         """Send bytes to a handler by its name.
 
@@ -359,8 +374,8 @@ class Calls(ABC):
         """
 
 
-class BegunCalls(ABC):
-    """Calls that have begun: each returns the future of the callee's result."""
+class BegunServiceCalls(ABC):
+    """Calls of a service's handler that have begun."""
 
     @overload
     def service_call(
@@ -403,6 +418,14 @@ class BegunCalls(ABC):
         headers: dict[str, str] | None = None,
     ) -> DurableCallFuture[Any]:
         """Call a service's handler; see `howdah.Context.service_call`."""
+
+
+class BegunCalls(BegunServiceCalls):
+    """Calls that have begun: each returns the future of the callee's result."""
+
+    @abstractmethod
+    def scope(self, scope: str, limit_key: str | None = None) -> BegunServiceCalls:
+        """Calls of services in a scope. Arguments and errors are those of `howdah.Context.scope`."""
 
     @overload
     def object_call(
@@ -507,5 +530,7 @@ class BegunCalls(ABC):
         key: str | None = None,
         idempotency_key: str | None = None,
         headers: dict[str, str] | None = None,
+        scope: str | None = None,
+        limit_key: str | None = None,
     ) -> DurableCallFuture[bytes]:
         """Call a handler by its name; see `howdah.Context.generic_call`."""

@@ -131,7 +131,8 @@ class Client:
         Args:
             tpe: The decorated function.
             arg: Its argument; None for a handler that takes none.
-            **options: `idempotency_key`, `headers` and `timeout`, as `CallOptions` tells.
+            **options: `idempotency_key`, `headers`, `scope`, `limit_key` and `timeout`, as `CallOptions`
+                tells.
 
         Raises:
             InvocationFailed: its handler failed for good. HD5001.
@@ -423,6 +424,7 @@ class Client:
         idempotency_key: str,
         key: str | None = None,
         timeout: Timeout = ...,
+        scope: str | None = None,
     ) -> Out: ...
     @overload
     async def idempotent_attach(
@@ -431,6 +433,7 @@ class Client:
         idempotency_key: str,
         key: str | None = None,
         timeout: Timeout = ...,
+        scope: str | None = None,
     ) -> Out: ...
     async def idempotent_attach(
         self,
@@ -438,6 +441,7 @@ class Client:
         idempotency_key: str,
         key: str | None = None,
         timeout: Timeout = ...,
+        scope: str | None = None,
     ) -> Any:
         """Wait for the result of the invocation with an idempotency key; otherwise as `attach`.
 
@@ -446,23 +450,36 @@ class Client:
             idempotency_key: As it was given with the call or the send.
             key: The key, for a virtual object or a workflow.
             timeout: As for `attach`.
+            scope: The scope, for a service that was called in one.
         """
-        exchange = exchanges.idempotent_attach(tpe, idempotency_key, key, timeout)
+        exchange = exchanges.idempotent_attach(tpe, idempotency_key, key, timeout, scope)
         return await self._carry_out(exchange)
 
     @overload
     async def idempotent_output(
-        self, tpe: HandlerFn[Any, Out], idempotency_key: str, key: str | None = None
+        self,
+        tpe: HandlerFn[Any, Out],
+        idempotency_key: str,
+        key: str | None = None,
+        scope: str | None = None,
     ) -> Out | None: ...
     @overload
     async def idempotent_output(
-        self, tpe: SyncHandlerFn[Any, Out], idempotency_key: str, key: str | None = None
+        self,
+        tpe: SyncHandlerFn[Any, Out],
+        idempotency_key: str,
+        key: str | None = None,
+        scope: str | None = None,
     ) -> Out | None: ...
     async def idempotent_output(
-        self, tpe: Callable[..., Any], idempotency_key: str, key: str | None = None
+        self,
+        tpe: Callable[..., Any],
+        idempotency_key: str,
+        key: str | None = None,
+        scope: str | None = None,
     ) -> Any:
         """Return the result of the invocation with an idempotency key, or None; as `output`."""
-        return await self._carry_out(exchanges.idempotent_output(tpe, idempotency_key, key))
+        return await self._carry_out(exchanges.idempotent_output(tpe, idempotency_key, key, scope))
 
     @overload
     async def workflow_attach(

@@ -126,7 +126,8 @@ class SyncClient:
         Args:
             tpe: The decorated function.
             arg: Its argument; None for a handler that takes none.
-            **options: `idempotency_key`, `headers` and `timeout`, as `CallOptions` tells.
+            **options: `idempotency_key`, `headers`, `scope`, `limit_key` and `timeout`, as `CallOptions`
+                tells.
 
         Raises:
             InvocationFailed: its handler failed for good. HD5001.
@@ -416,6 +417,7 @@ class SyncClient:
         idempotency_key: str,
         key: str | None = None,
         timeout: Timeout = ...,
+        scope: str | None = None,
     ) -> Out: ...
     @overload
     def idempotent_attach(
@@ -424,6 +426,7 @@ class SyncClient:
         idempotency_key: str,
         key: str | None = None,
         timeout: Timeout = ...,
+        scope: str | None = None,
     ) -> Out: ...
     def idempotent_attach(
         self,
@@ -431,6 +434,7 @@ class SyncClient:
         idempotency_key: str,
         key: str | None = None,
         timeout: Timeout = ...,
+        scope: str | None = None,
     ) -> Any:
         """Wait for the result of the invocation with an idempotency key; otherwise as `attach`.
 
@@ -439,23 +443,36 @@ class SyncClient:
             idempotency_key: As it was given with the call or the send.
             key: The key, for a virtual object or a workflow.
             timeout: As for `attach`.
+            scope: The scope, for a service that was called in one.
         """
-        exchange = exchanges.idempotent_attach(tpe, idempotency_key, key, timeout)
+        exchange = exchanges.idempotent_attach(tpe, idempotency_key, key, timeout, scope)
         return self._carry_out(exchange)
 
     @overload
     def idempotent_output(
-        self, tpe: HandlerFn[Any, Out], idempotency_key: str, key: str | None = None
+        self,
+        tpe: HandlerFn[Any, Out],
+        idempotency_key: str,
+        key: str | None = None,
+        scope: str | None = None,
     ) -> Out | None: ...
     @overload
     def idempotent_output(
-        self, tpe: SyncHandlerFn[Any, Out], idempotency_key: str, key: str | None = None
+        self,
+        tpe: SyncHandlerFn[Any, Out],
+        idempotency_key: str,
+        key: str | None = None,
+        scope: str | None = None,
     ) -> Out | None: ...
     def idempotent_output(
-        self, tpe: Callable[..., Any], idempotency_key: str, key: str | None = None
+        self,
+        tpe: Callable[..., Any],
+        idempotency_key: str,
+        key: str | None = None,
+        scope: str | None = None,
     ) -> Any:
         """Return the result of the invocation with an idempotency key, or None; as `output`."""
-        return self._carry_out(exchanges.idempotent_output(tpe, idempotency_key, key))
+        return self._carry_out(exchanges.idempotent_output(tpe, idempotency_key, key, scope))
 
     @overload
     def workflow_attach(

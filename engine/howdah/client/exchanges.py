@@ -22,7 +22,15 @@ from howdah.client.answers import (
     read_handle,
     read_health,
 )
-from howdah.client.texts import checked_name, checked_text, delay_query, request_headers, segment
+from howdah.client.texts import (
+    checked_limit_key,
+    checked_name,
+    checked_scope,
+    checked_text,
+    delay_query,
+    request_headers,
+    segment,
+)
 from howdah.errors import UsageError, WrongContext
 from howdah.handler import Handler, ServiceKind, handler_of
 from howdah.serde import JSON, Serde, serde_for
@@ -46,12 +54,17 @@ class CallOptions(TypedDict, total=False):
         idempotency_key: Requests with the same key to the same handler are one invocation, and
             lost connections are repaired by trying again. 1 to 1024 visible ASCII characters.
         headers: Sent with the request, on top of the client's; the handler sees them.
+        scope: For services without keys: where rules limit how many run at once, and part of the
+            identity of an idempotent call.
+        limit_key: With a scope: under what it is counted in it as well, one or two names.
         timeout: How long to wait for the result; the client's unless given, None for ever. The
             invocation goes on when the client stops waiting.
     """
 
     idempotency_key: str | None
     headers: Mapping[str, str] | None
+    scope: str | None
+    limit_key: str | None
     timeout: timedelta | None
 
 
@@ -62,11 +75,15 @@ class SendOptions(TypedDict, total=False):
         send_delay: Start after this time; zero or more, up to the server's HOWDAH_DELAY_MAX.
         idempotency_key: See `CallOptions`.
         headers: See `CallOptions`.
+        scope: See `CallOptions`.
+        limit_key: See `CallOptions`.
     """
 
     send_delay: timedelta | None
     idempotency_key: str | None
     headers: Mapping[str, str] | None
+    scope: str | None
+    limit_key: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +129,8 @@ def call(
     *,
     idempotency_key: str | None = None,
     headers: Mapping[str, str] | None = None,
+    scope: str | None = None,
+    limit_key: str | None = None,
     timeout: Timeout = ...,
 ) -> Exchange[Any]:
     """Call a handler, and wait for its result."""
@@ -124,6 +143,8 @@ def call(
         key,
         idempotency_key=idempotency_key,
         headers=headers,
+        scope=scope,
+        limit_key=limit_key,
         content_type=content_type,
         timeout=timeout,
         read_result=handler.output_serde.deserialize,
@@ -139,6 +160,8 @@ def send(
     send_delay: timedelta | None = None,
     idempotency_key: str | None = None,
     headers: Mapping[str, str] | None = None,
+    scope: str | None = None,
+    limit_key: str | None = None,
 ) -> Exchange[ClientSendHandle[Any]]:
     """Send to a handler; nobody waits for its result."""
     handler = _handler(kind, tpe)
@@ -151,6 +174,8 @@ def send(
         send_delay=send_delay,
         idempotency_key=idempotency_key,
         headers=headers,
+        scope=scope,
+        limit_key=limit_key,
         content_type=content_type,
         read_result=handler.output_serde.deserialize,
     )
@@ -164,16 +189,19 @@ def generic_call(
     *,
     idempotency_key: str | None = None,
     headers: Mapping[str, str] | None = None,
+    scope: str | None = None,
+    limit_key: str | None = None,
     content_type: str = JSON,
     timeout: Timeout = ...,
     read_result: Callable[[bytes], Any] = bytes,
 ) -> Exchange[Any]:
     """Call a handler by its name, with bytes."""
     given = request_headers(headers, idempotency_key, content_type if arg else None)
+    root = _root(scope, limit_key, key, given)
     return Exchange(
         what=f"Calling {service}/{handler}",
         method="POST",
-        path=f"/restate/call/{_target(service, handler, key)}",
+        path=f"{root}/call/{_target(service, handler, key)}",
         headers=given,
         body=arg,
         read=partial(_read_result, read_result),
@@ -193,15 +221,18 @@ def generic_send(
     send_delay: timedelta | None = None,
     idempotency_key: str | None = None,
     headers: Mapping[str, str] | None = None,
+    scope: str | None = None,
+    limit_key: str | None = None,
     content_type: str = JSON,
     read_result: Callable[[bytes], Any] = bytes,
 ) -> Exchange[ClientSendHandle[Any]]:
     """Send to a handler by its name, with bytes."""
     given = request_headers(headers, idempotency_key, content_type if arg else None)
+    root = _root(scope, limit_key, key, given)
     return Exchange(
         what=f"Sending to {service}/{handler}",
         method="POST",
-        path=f"/restate/send/{_target(service, handler, key)}{delay_query(send_delay)}",
+        path=f"{root}/send/{_target(service, handler, key)}{delay_query(send_delay)}",
         headers=given,
         body=arg,
         expected=202,
@@ -236,20 +267,26 @@ def output(
 
 
 def idempotent_attach(
-    tpe: Any, idempotency_key: str, key: str | None, timeout: Timeout = ...
+    tpe: Any,
+    idempotency_key: str,
+    key: str | None,
+    timeout: Timeout = ...,
+    scope: str | None = None,
 ) -> Exchange[Any]:
     """Wait for the result of the invocation with an idempotency key."""
     handler = handler_of(tpe)
     what = f"Attaching to {handler.target}"
-    body = _idempotent(handler, idempotency_key, key)
+    body = _idempotent(handler, idempotency_key, key, scope)
     return _attaching(what, "/restate/attach", handler.output_serde.deserialize, timeout, body)
 
 
-def idempotent_output(tpe: Any, idempotency_key: str, key: str | None) -> Exchange[Any]:
+def idempotent_output(
+    tpe: Any, idempotency_key: str, key: str | None, scope: str | None = None
+) -> Exchange[Any]:
     """Ask for the result of the invocation with an idempotency key."""
     handler = handler_of(tpe)
     what = f"Asking for the output of {handler.target}"
-    body = _idempotent(handler, idempotency_key, key)
+    body = _idempotent(handler, idempotency_key, key, scope)
     return _asking(what, "/restate/output", handler.output_serde.deserialize, body)
 
 
@@ -396,7 +433,9 @@ def _by_id(invocation: str | ClientSendHandle[Any]) -> tuple[str, str]:
     return f"/restate/invocation/{segment('invocation', text)}", f"invocation {text}"
 
 
-def _idempotent(handler: Handler[Any, Any], idempotency_key: str, key: str | None) -> bytes:
+def _idempotent(
+    handler: Handler[Any, Any], idempotency_key: str, key: str | None, scope: str | None
+) -> bytes:
     if (key is None) != (handler.service_kind == "service"):
         needs = "takes no key" if handler.service_kind == "service" else "needs a key"
         raise UsageError(f"{handler.service} is a {handler.service_kind}, which {needs}.")
@@ -410,6 +449,8 @@ def _idempotent(handler: Handler[Any, Any], idempotency_key: str, key: str | Non
     if key is not None:
         checked_name("key", key)
         target["key"] = key
+    if scope is not None:
+        target["scope"] = checked_scope(scope, key)
     return msgspec.json.encode(target)
 
 
@@ -423,6 +464,15 @@ def _workflow(tpe: Any, key: str) -> tuple[str, Handler[Any, Any]]:
         )
     service = segment("service", handler.service)
     return f"/restate/workflow/{service}/{segment('key', key)}", handler
+
+
+def _root(
+    scope: str | None, limit_key: str | None, key: str | None, headers: dict[str, str]
+) -> str:
+    """The path that calls and sends are below of; a limit key becomes a header."""
+    if limit_key is not None:
+        headers["x-restate-limit-key"] = checked_limit_key(limit_key, scope)
+    return "/restate" if scope is None else f"/restate/scope/{checked_scope(scope, key)}"
 
 
 def _target(service: str, handler: str, key: str | None) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from howdah.errors import OutOfBounds, UsageError
+from howdah.limits import LIMIT_KEY_BOUND, SCOPE_BOUND, is_limit_key, is_scope
 from howdah.options import format_duration
 
 TEXT_BYTES_MAX: Final = 1024
@@ -57,6 +58,32 @@ def checked_text(name: str, text: object) -> bytes:
     except UnicodeEncodeError as error:
         bound = "text that UTF-8 can hold"
         raise OutOfBounds(name=name, value=ascii(text)[:80], bound=bound) from error
+
+
+def checked_scope(scope: object, key: str | None) -> str:
+    """Return a scope, which only services without keys have.
+
+    Raises:
+        OutOfBounds: it is none, or there is a key. HD1004.
+    """
+    if key is not None:
+        raise OutOfBounds(name="scope", value=scope, bound="None for objects and workflows")
+    if not isinstance(scope, str) or not is_scope(scope):
+        raise OutOfBounds(name="scope", value=repr(scope)[:80], bound=SCOPE_BOUND)
+    return scope
+
+
+def checked_limit_key(limit_key: object, scope: str | None) -> str:
+    """Return a limit key, which is within a scope.
+
+    Raises:
+        OutOfBounds: it is none, or there is no scope. HD1004.
+    """
+    if scope is None:
+        raise OutOfBounds(name="limit_key", value=limit_key, bound="None without a scope")
+    if not isinstance(limit_key, str) or not is_limit_key(limit_key):
+        raise OutOfBounds(name="limit_key", value=repr(limit_key)[:80], bound=LIMIT_KEY_BOUND)
+    return limit_key
 
 
 def delay_query(delay: timedelta | None) -> str:

@@ -19,7 +19,8 @@ from howdah.restate.client_types import (
 )
 from howdah.restate.context import HandlerType
 from howdah.restate.entry_codec import JournalValueCodec, refuse_codec
-from howdah.restate.server_context import refuse_scope, unsupported
+from howdah.restate.server_context import keyed
+from howdah.worker.local import checked_place
 
 if TYPE_CHECKING:
     # A worker has no use for an HTTP client, and loading one takes a while.
@@ -68,8 +69,9 @@ class Client(RestateClient):
         self.howdah = howdah
 
     def scope(self, scope: str) -> RestateScopedClient:
-        """Refused: howdah has no scopes."""
-        raise unsupported("client.scope()", "Leave the scope out, or make it a part of the key.")
+        """Calls and sends in a scope."""
+        checked_place(scope, None)
+        return ScopedClient(self.howdah, scope)
 
     async def service_call(self, tpe: HandlerType[I, O], arg: I,
                            idempotency_key: str | None = None,
@@ -129,12 +131,12 @@ class Client(RestateClient):
                            headers: dict[str, str] | None = None, scope: str | None = None,
                            limit_key: str | None = None) -> bytes:  # fmt: skip
         """Call a handler by its name, bytes in and bytes out."""
-        refuse_scope(scope, limit_key)
         return await _result(
             self.howdah.generic_call(
-                service, handler, arg, key, idempotency_key=idempotency_key, headers=headers
+                service, handler, arg, key, idempotency_key=idempotency_key, headers=headers,
+                scope=scope, limit_key=limit_key,
             )
-        )
+        )  # fmt: skip
 
     async def generic_send(self, service: str, handler: str, arg: bytes, key: str | None = None,
                            send_delay: timedelta | None = None,
@@ -142,13 +144,72 @@ class Client(RestateClient):
                            headers: dict[str, str] | None = None, scope: str | None = None,
                            limit_key: str | None = None) -> RestateClientSendHandle:  # fmt: skip
         """Send bytes to a handler by its name."""
-        refuse_scope(scope, limit_key)
         return await _handle(
             self.howdah.generic_send(
                 service, handler, arg, key, send_delay=send_delay, idempotency_key=idempotency_key,
-                headers=headers,
+                headers=headers, scope=scope, limit_key=limit_key,
             )
         )  # fmt: skip
+
+
+class ScopedClient(RestateScopedClient):
+    """Calls services in a scope; what has keys has no scopes.
+
+    Args:
+        howdah: The client that does it.
+        scope: The scope.
+    """
+
+    def __init__(self, howdah: HowdahClient, scope: str) -> None:
+        self.howdah = howdah
+        self._scope = scope
+
+    async def service_call(self, tpe: HandlerType[I, O], arg: I, limit_key: str | None = None,
+                           idempotency_key: str | None = None,
+                           headers: dict[str, str] | None = None) -> O:  # fmt: skip
+        """Call a service's handler, and wait for its result."""
+        call: Any = self.howdah.service_call
+        return await _result(
+            call(tpe, arg, idempotency_key=idempotency_key, headers=headers, scope=self._scope,
+                 limit_key=limit_key)
+        )  # fmt: skip
+
+    async def service_send(self, tpe: HandlerType[I, O], arg: I,
+                           send_delay: timedelta | None = None, limit_key: str | None = None,
+                           idempotency_key: str | None = None,
+                           headers: dict[str, str] | None = None) -> RestateClientSendHandle:  # fmt: skip
+        """Send to a service's handler, now or after a delay."""
+        send: Any = self.howdah.service_send
+        return await _handle(
+            send(tpe, arg, send_delay=send_delay, idempotency_key=idempotency_key, headers=headers,
+                 scope=self._scope, limit_key=limit_key)
+        )  # fmt: skip
+
+    async def object_call(self, tpe: HandlerType[I, O], key: str, arg: I,
+                          limit_key: str | None = None, idempotency_key: str | None = None,
+                          headers: dict[str, str] | None = None) -> O:  # fmt: skip
+        """Refused."""
+        raise keyed("object_call")
+
+    async def object_send(self, tpe: HandlerType[I, O], key: str, arg: I,
+                          send_delay: timedelta | None = None, limit_key: str | None = None,
+                          idempotency_key: str | None = None,
+                          headers: dict[str, str] | None = None) -> RestateClientSendHandle:  # fmt: skip
+        """Refused."""
+        raise keyed("object_send")
+
+    async def workflow_call(self, tpe: HandlerType[I, O], key: str, arg: I,
+                            limit_key: str | None = None, idempotency_key: str | None = None,
+                            headers: dict[str, str] | None = None) -> O:  # fmt: skip
+        """Refused."""
+        raise keyed("workflow_call")
+
+    async def workflow_send(self, tpe: HandlerType[I, O], key: str, arg: I,
+                            send_delay: timedelta | None = None, limit_key: str | None = None,
+                            idempotency_key: str | None = None,
+                            headers: dict[str, str] | None = None) -> RestateClientSendHandle:  # fmt: skip
+        """Refused."""
+        raise keyed("workflow_send")
 
 
 async def _result(exchange: Awaitable[T]) -> T:

@@ -43,8 +43,84 @@ class HttpError(Exception):
         self.body = body
 
 
-class RestateScopedClient:
-    """Calls within a scope, which howdah does not have: `client.scope` never returns one."""
+class RestateScopedClient(ABC):
+    """Calls within a scope; see `howdah.calls.Calls.scope`.
+
+    The verbs for objects and workflows, which have no scopes, raise UsageError (HD1000).
+    """
+
+    @abstractmethod
+    async def service_call(
+        self,
+        tpe: HandlerType[I, O],
+        arg: I,
+        limit_key: str | None = None,
+        idempotency_key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> O:
+        """Call a service's handler, and wait for its result."""
+
+    @abstractmethod
+    async def service_send(
+        self,
+        tpe: HandlerType[I, O],
+        arg: I,
+        send_delay: timedelta | None = None,
+        limit_key: str | None = None,
+        idempotency_key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> RestateClientSendHandle:
+        """Send to a service's handler, now or after a delay."""
+
+    @abstractmethod
+    async def object_call(
+        self,
+        tpe: HandlerType[I, O],
+        key: str,
+        arg: I,
+        limit_key: str | None = None,
+        idempotency_key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> O:
+        """Refused."""
+
+    @abstractmethod
+    async def object_send(
+        self,
+        tpe: HandlerType[I, O],
+        key: str,
+        arg: I,
+        send_delay: timedelta | None = None,
+        limit_key: str | None = None,
+        idempotency_key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> RestateClientSendHandle:
+        """Refused."""
+
+    @abstractmethod
+    async def workflow_call(
+        self,
+        tpe: HandlerType[I, O],
+        key: str,
+        arg: I,
+        limit_key: str | None = None,
+        idempotency_key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> O:
+        """Refused."""
+
+    @abstractmethod
+    async def workflow_send(
+        self,
+        tpe: HandlerType[I, O],
+        key: str,
+        arg: I,
+        send_delay: timedelta | None = None,
+        limit_key: str | None = None,
+        idempotency_key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> RestateClientSendHandle:
+        """Refused."""
 
 
 class RestateClient(ABC):
@@ -52,10 +128,10 @@ class RestateClient(ABC):
 
     @abstractmethod
     def scope(self, scope: str) -> RestateScopedClient:
-        """Refused: howdah has no scopes.
+        """Calls and sends in a scope, where rules limit how many run at once.
 
         Raises:
-            UsageError: always. HD1000.
+            OutOfBounds: this is no scope. HD1004.
         """
 
     @abstractmethod
@@ -142,7 +218,7 @@ class RestateClient(ABC):
         scope: str | None = None,
         limit_key: str | None = None,
     ) -> bytes:
-        """Call a handler by its name, bytes in and bytes out; scope and limit_key are refused."""
+        """Call a handler by its name, bytes in and bytes out."""
 
     @abstractmethod
     async def generic_send(
@@ -157,4 +233,4 @@ class RestateClient(ABC):
         scope: str | None = None,
         limit_key: str | None = None,
     ) -> RestateClientSendHandle:
-        """Send bytes to a handler by its name; scope and limit_key are refused."""
+        """Send bytes to a handler by its name."""

@@ -1,7 +1,7 @@
 """What a handler may do, with the names and signatures of the SDK.
 
 The verbs mean what those of `howdah.context` mean, where each is documented; `server_context.py`
-implements them with these. What howdah has no counterpart for (scopes, limit keys, names of state
+implements them with these. What howdah has no counterpart for (names of state
 entries) is refused when it is used, and nothing is recorded then.
 """
 
@@ -95,8 +95,8 @@ class Request:
         attempt_headers: Empty: nobody sends a request for each attempt.
         body: The input's bytes.
         attempt_finished_event: Set when the attempt is over.
-        scope: Always None.
-        limit_key: Always None.
+        scope: The scope that it was called in.
+        limit_key: Under what it is counted in its scope.
         idempotency_key: The key that the caller gave, if any.
     """
 
@@ -147,7 +147,7 @@ class KeyValueStore(ABC):
 
 
 class ScopedContext(ABC):
-    """Calls within a scope, which howdah does not have: `ctx.scope` never returns one."""
+    """Calls within a scope; see `howdah.calls.Calls.scope`. Objects and workflows are refused."""
 
     @abstractmethod
     def service_call(
@@ -232,10 +232,10 @@ class Context(ABC):
 
     @abstractmethod
     def scope(self, scope: str) -> ScopedContext:
-        """Refused: howdah has no scopes.
+        """Calls and sends in a scope, where rules limit how many run at once.
 
         Raises:
-            UsageError: always. HD1000.
+            OutOfBounds: this is no scope. HD1004.
         """
 
     @abstractmethod
@@ -418,7 +418,7 @@ class Context(ABC):
         scope: str | None = None,
         limit_key: str | None = None,
     ) -> RestateDurableCallFuture[bytes]:
-        """Call a handler by its name, bytes in and bytes out; scope and limit_key are refused."""
+        """Call a handler by its name, bytes in and bytes out."""
 
     @abstractmethod
     def generic_send(
@@ -433,7 +433,7 @@ class Context(ABC):
         scope: str | None = None,
         limit_key: str | None = None,
     ) -> SendHandle:
-        """Send bytes to a handler by its name; scope and limit_key are refused."""
+        """Send bytes to a handler by its name."""
 
     @abstractmethod
     def awakeable(

@@ -30,7 +30,7 @@ from howdah.restate.context import (
 )
 from howdah.restate.serde import DefaultSerde, Serde, chosen
 from howdah.retry import RunOptions
-from howdah.worker.local import LocalContext
+from howdah.worker.local import LocalContext, checked_place
 
 __all__ = [
     "clear_extension_data",
@@ -190,11 +190,14 @@ class ServerInvocationContext(WorkflowContext, WorkflowSharedContext):
             attempt_headers={},
             body=request.body,
             attempt_finished_event=_Finished(self.finished),
+            scope=request.scope,
+            limit_key=request.limit_key,
             idempotency_key=request.idempotency_key,
         )
 
     def scope(self, scope: str) -> ScopedContext:
-        raise unsupported("ctx.scope()", "Leave the scope out, or make it a part of the key.")
+        checked_place(scope, None)
+        return _Scoped(self.howdah, scope)
 
     def random(self) -> random.Random:
         return self.howdah.random()
@@ -273,16 +276,16 @@ class ServerInvocationContext(WorkflowContext, WorkflowSharedContext):
                      idempotency_key: str | None = None, headers: dict[str, str] | None = None,
                      scope: str | None = None,
                      limit_key: str | None = None) -> DurableCallFuture[bytes]:  # fmt: skip
-        refuse_scope(scope, limit_key)
-        return self.howdah.generic_call(service, handler, arg, key, idempotency_key, headers)
+        return self.howdah.generic_call(
+            service, handler, arg, key, idempotency_key, headers, scope, limit_key
+        )
 
     def generic_send(self, service: str, handler: str, arg: bytes, key: str | None = None,
                      send_delay: timedelta | None = None, idempotency_key: str | None = None,
                      headers: dict[str, str] | None = None, scope: str | None = None,
                      limit_key: str | None = None) -> SendHandle:  # fmt: skip
-        refuse_scope(scope, limit_key)
         return self.howdah.generic_send(
-            service, handler, arg, key, send_delay, idempotency_key, headers
+            service, handler, arg, key, send_delay, idempotency_key, headers, scope, limit_key
         )
 
     # Others: signals, awakeables, cancellation, attaching, promises.
@@ -367,6 +370,53 @@ class ServerInvocationContext(WorkflowContext, WorkflowSharedContext):
         self.howdah.clear_all()
 
 
+class _Scoped(ScopedContext):
+    """Calls of services in a scope; what has keys has no scopes."""
+
+    def __init__(self, howdah: LocalContext, scope: str) -> None:
+        self._howdah = howdah
+        self._scope = scope
+
+    def service_call(self, tpe: HandlerType[I, O], arg: I, limit_key: str | None = None,
+                     idempotency_key: str | None = None,
+                     headers: dict[str, str] | None = None) -> DurableCallFuture[O]:  # fmt: skip
+        place = checked_place(self._scope, limit_key)
+        return self._howdah.call_in(place, tpe, arg, idempotency_key, headers)
+
+    def service_send(self, tpe: HandlerType[I, O], arg: I, send_delay: timedelta | None = None,
+                     limit_key: str | None = None, idempotency_key: str | None = None,
+                     headers: dict[str, str] | None = None) -> SendHandle:  # fmt: skip
+        place = checked_place(self._scope, limit_key)
+        return self._howdah.send_in(place, tpe, arg, send_delay, idempotency_key, headers)
+
+    def object_call(self, tpe: HandlerType[I, O], key: str, arg: I, limit_key: str | None = None,
+                    idempotency_key: str | None = None,
+                    headers: dict[str, str] | None = None) -> DurableCallFuture[O]:  # fmt: skip
+        raise keyed("object_call")
+
+    def object_send(self, tpe: HandlerType[I, O], key: str, arg: I,
+                    send_delay: timedelta | None = None, limit_key: str | None = None,
+                    idempotency_key: str | None = None,
+                    headers: dict[str, str] | None = None) -> SendHandle:  # fmt: skip
+        raise keyed("object_send")
+
+    def workflow_call(self, tpe: HandlerType[I, O], key: str, arg: I,
+                      limit_key: str | None = None, idempotency_key: str | None = None,
+                      headers: dict[str, str] | None = None) -> DurableCallFuture[O]:  # fmt: skip
+        raise keyed("workflow_call")
+
+    def workflow_send(self, tpe: HandlerType[I, O], key: str, arg: I,
+                      send_delay: timedelta | None = None, limit_key: str | None = None,
+                      idempotency_key: str | None = None,
+                      headers: dict[str, str] | None = None) -> SendHandle:  # fmt: skip
+        raise keyed("workflow_send")
+
+
+def keyed(verb: str) -> UsageError:
+    """The error for a verb of objects or workflows in a scope."""
+    return unsupported(f"{verb} in a scope", "Make the scope a part of the key.")
+
+
 def refuse_entry_name(entry_name: str | None) -> None:
     """Refuse a name for the journal entry of a state verb.
 
@@ -375,18 +425,6 @@ def refuse_entry_name(entry_name: str | None) -> None:
     """
     if entry_name is not None:
         raise unsupported("entry_name", "Leave it out: the journal shows the state's own name.")
-
-
-def refuse_scope(scope: str | None, limit_key: str | None = None) -> None:
-    """Refuse scopes and limit keys.
-
-    Raises:
-        UsageError: one is given. HD1000.
-    """
-    if scope is not None:
-        raise unsupported("scope", "Leave the scope out, or make it a part of the key.")
-    if limit_key is not None:
-        raise unsupported("limit_key", "Leave it out; max_resident bounds what a process runs.")
 
 
 def unsupported(what: str, hint: str) -> UsageError:

@@ -49,8 +49,11 @@ def _parameters(first: int, count: int) -> str:
     return ", ".join(f"${number}" for number in range(first, first + count))
 
 
+_SCOPES = 2
+"""After those of new invocations: their scopes and limit keys."""
 COMMIT_BATCH = (
-    f"select * from howdah_core.commit_batch({_parameters(1, 8 + sum(_COLUMNS.values()))})"
+    "select * from howdah_core.commit_batch("
+    f"{_parameters(1, 8 + sum(_COLUMNS.values()) + _SCOPES)})"
 )
 APPEND_BATCH = f"select * from howdah_core.append_batch({_parameters(1, 12)})"
 
@@ -129,6 +132,8 @@ def commit_arguments(
     arguments: list[Any] = []
     for group, count in _COLUMNS.items():
         arguments += zip(*rows[group], strict=True) if rows[group] else [()] * count
+        if group == "n":
+            arguments += _scopes(news)
     return arguments, news
 
 
@@ -153,6 +158,14 @@ def _new(position: int, new: NewInvocation) -> tuple[Any, ...]:
         new.is_granted,
         new.waits,
     )
+
+
+def _scopes(news: list[NewInvocation]) -> list[Sequence[str | None]]:
+    """Scopes and limit keys; usually none has one, and nothing is sent."""
+    for new in news:
+        if new.scope is not None:
+            return [[new.scope for new in news], [new.limit_key for new in news]]
+    return [()] * _SCOPES
 
 
 def _add_final(rows: dict[str, list[tuple[Any, ...]]], position: int, unit: Unit) -> None:

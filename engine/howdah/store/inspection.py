@@ -18,7 +18,7 @@ from howdah.store.database import Database
 Rows = Sequence[asyncpg.Record]
 
 IN_FLIGHT: Final = (
-    "scheduled", "inbox", "ready", "running", "suspended", "backing_off", "paused",
+    "scheduled", "inbox", "held", "ready", "running", "suspended", "backing_off", "paused",
 )  # fmt: skip
 """The statuses of an invocation that is not completed."""
 COMPLETED: Final = "completed"
@@ -57,6 +57,8 @@ _STATE: Final = (
     "select name, value, value_json, value_bytes from howdah.state"
     " where service = $1 and key = $2 order by name"
 )
+_LIMITS: Final = "select * from howdah.limits order by waiting desc, running desc, place"
+_LIMIT_RULES: Final = "select * from howdah.limit_rules order by pattern"
 _LOCK: Final = "select * from howdah.locks where service = $1 and key = $2"
 _STRANDED: Final = "select deployment, n from howdah_core.stranded()"
 _STRANDED_IDS: Final = "select id from howdah_core.stranded_invocations()"
@@ -177,6 +179,16 @@ async def deployments(database: Database) -> Rows:
 async def state(database: Database, service: str, key: str) -> Rows:
     """The entries of a key's state."""
     return await database.fetch(_STATE, service, key)
+
+
+async def limits(database: Database) -> Rows:
+    """The scopes and limit keys under which something runs or waits; those with waiters first."""
+    return await database.fetch(_LIMITS)
+
+
+async def limit_rules(database: Database) -> Rows:
+    """The rules of concurrency."""
+    return await database.fetch(_LIMIT_RULES)
 
 
 async def lock(database: Database, service: str, key: str) -> asyncpg.Record | None:

@@ -632,7 +632,8 @@ class Lane:
         elif is_new and new.delay is not None:
             owner.on_scheduled(new)
         elif is_new and not new.is_granted:
-            queues.add(new.handler.service_no)
+            queue = new.handler.service_no
+            queues.add(queue if new.scope is None else -queue)
 
 
 def _add_state(record: Record, state: dict[str, bytes | None] | None) -> None:

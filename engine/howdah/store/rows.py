@@ -24,6 +24,7 @@ class Loaded:
         next_at: When the next row of the queues is due.
         now: The database's clock.
         is_fenced: The worker is fenced or the generation is old.
+        last_path: Of what has a scope: where the next claim goes on; None: from the beginning.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -31,6 +32,7 @@ class Loaded:
     next_at: datetime | None = None
     now: datetime | None = None
     is_fenced: bool = False
+    last_path: str | None = None
 
 
 def load(rows: Sequence[Any]) -> Loaded:
@@ -64,8 +66,13 @@ def load(rows: Sequence[Any]) -> Loaded:
                 by_id[row[1]].is_partial = True
             else:
                 by_id[row[1]].state[row[5]] = row[6]
+        elif what == b"S":
+            record = by_id[row[1]]
+            record.scope, record.limit_key = row["name"], row["key"]
         elif what == b"X":
             loaded.lost.append(row[1])
+        elif what == b"L":
+            loaded.last_path = row["name"]
         elif what == b"N":
             loaded.next_at = row[9]
         elif what == b"T":

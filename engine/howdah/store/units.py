@@ -49,6 +49,7 @@ class Record:
         attempts: By the invocation's retry policy, with this one.
         failures: How many attempts failed since it last recorded a command, by whatever policy.
         failing_ms: For how long that lasts already.
+        scope, limit_key: In which scope it was called, and under what it is counted there.
     """
 
     id: UUID
@@ -70,11 +71,16 @@ class Record:
     sleeps: dict[int, datetime] = field(default_factory=dict)
     failures: int = 0
     failing_ms: int = 0
+    scope: str | None = None
+    limit_key: str | None = None
 
 
 @dataclass(slots=True)
 class NewInvocation:
-    """An invocation to be created: a request from outside, or a handler's call or send."""
+    """An invocation to be created: a request from outside, or a handler's call or send.
+
+    With a scope it is never granted: `claim_limited` says when it begins.
+    """
 
     id: UUID
     handler: HandlerRow
@@ -91,6 +97,8 @@ class NewInvocation:
     parent_id: UUID | None = None
     existing: UUID | None = None
     execution_time: datetime | None = None
+    scope: str | None = None
+    limit_key: str | None = None
 
     @property
     def size(self) -> int:

@@ -18,7 +18,10 @@ import msgspec
 from howdah.errors import StoreError
 from howdah.store.database import Database
 
-SEND: Final = "select howdah.send($1, $2, $3, key => $4, delay => $5, idempotency_key => $6)"
+SEND: Final = (
+    "select howdah.send($1, $2, $3, key => $4, delay => $5, idempotency_key => $6, scope => $7,"
+    " limit_key => $8)"
+)
 SIGNAL: Final = "select howdah.signal($1, $2, $3)"
 REJECT_SIGNAL: Final = "select howdah.reject_signal($1, $2, $3, $4)"
 RESOLVE_AWAKEABLE: Final = "select howdah.resolve_awakeable($1, $2)"
@@ -38,6 +41,8 @@ async def send(
     argument: str | None,
     delay: timedelta | None = None,
     idempotency_key: str | None = None,
+    scope: str | None = None,
+    limit_key: str | None = None,
 ) -> UUID:
     """Send a handler an argument; returns the invocation's id.
 
@@ -49,13 +54,17 @@ async def send(
         argument: JSON; None sends none.
         delay: It starts after that.
         idempotency_key: Two sends with the same one are one invocation.
+        scope: Where it is counted; for services.
+        limit_key: Under what it is counted in its scope.
 
     Raises:
         StoreError: there is no such handler, or it takes no such argument; the hint names others.
 
     Durability: the invocation is on disk when this returns.
     """
-    rows = await _ask(database, SEND, service, handler, argument, key, delay, idempotency_key)
+    rows = await _ask(
+        database, SEND, service, handler, argument, key, delay, idempotency_key, scope, limit_key
+    )
     found: UUID = rows[0][0]
     return found
 

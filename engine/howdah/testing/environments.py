@@ -276,7 +276,7 @@ class Environment:
     def status(self, invocation: Sent[Any] | UUID | str) -> Verb[str]:
         """The status of an invocation, as in the view howdah.invocations.
 
-        It is scheduled, inbox, ready, running, suspended, backing_off, paused or completed.
+        It is scheduled, inbox, held, ready, running, suspended, backing_off, paused or completed.
 
         Raises:
             NotFound: there is no such invocation, or it is no longer kept.

@@ -27,10 +27,13 @@ select l.id, case l.status when 'scheduled' then 'is due' when 'suspended' then 
                            when 'backing_off' then 'is due for its next attempt'
                            else 'is ' || l.status end as what
   from howdah_core.live l
- where l.status = 'ready'
-    or l.status = 'running' and l.id <> all ($1::uuid[])
-    or l.status in ('scheduled', 'suspended', 'backing_off')
-       and l.run_at <= howdah_core.now() + $2::interval
+ where l.status = 'running' and l.id <> all ($1::uuid[])
+    or (l.status = 'ready' or l.status in ('scheduled', 'held', 'suspended', 'backing_off')
+                              and l.run_at <= howdah_core.now() + $2::interval)
+       and not exists (
+         select from howdah.limits x
+          where x.available = 0
+            and (x.place = l.limit_path or starts_with(l.limit_path, x.place || '/')))
 union all
 select m.id, 'has unread mail'
   from (select distinct m.id from howdah_core.mailbox m) m

@@ -486,8 +486,9 @@ class Attempt(ABC):
 
     def _unpinned(self) -> int | None:
         """The queue of new invocations, when this one has recorded nothing that binds it."""
-        is_untouched = self.machine.next_idx == 1 and not self.record.journal
-        return self.row.service_no if is_untouched else None
+        if self.machine.next_idx > 1 or self.record.journal:
+            return None
+        return self.row.service_no if self.record.scope is None else -self.row.service_no
 
     def release(self) -> None:
         """Give the lease back at once, for another worker: this process is stopping."""
@@ -526,7 +527,8 @@ class Attempt(ABC):
             )  # fmt: skip
         self._close(Suspended())
         engine.ended(self)
-        engine.claiming.on_given_back(self, final)
+        claiming = engine.claiming if self.record.scope is None else engine.limiting
+        claiming.on_given_back(self, final)
 
 
 def _first_given(*durations: timedelta | None) -> timedelta:

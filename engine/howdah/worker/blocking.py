@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from howdah import blocking
+from howdah.blocking.calls import BegunServiceCalls, ServiceCalls
 from howdah.context import DurablePromise, Request
 from howdah.handler import Handler
 from howdah.serde import DefaultSerde, Serde
@@ -61,9 +62,11 @@ async def run_in_thread(
 def _begun(verb: str) -> Callable[..., Any]:
     """A verb that returns the future of a `LocalContext`'s verb of the same name."""
 
-    def begun(self: _Begin, /, *arguments: Any, **named: Any) -> blocking.DurableFuture[Any]:
+    def begun(
+        self: _Begin | _BegunScope, /, *arguments: Any, **named: Any
+    ) -> blocking.DurableFuture[Any]:
         bridge = self._bridge
-        future = bridge.call(getattr(self._local, verb), *arguments, **named)
+        future = bridge.call(getattr(self._verbs, verb), *arguments, **named)
         if isinstance(future, CallFuture):
             return _BegunCall(bridge, self._local, future)
         return blocking.DurableFuture(bridge, future)
@@ -74,8 +77,8 @@ def _begun(verb: str) -> Callable[..., Any]:
 def _value(verb: str) -> Callable[..., Any]:
     """A verb that returns what the future of a `LocalContext`'s verb of the same name stands for."""
 
-    def value(self: BlockingContext, /, *arguments: Any, **named: Any) -> Any:
-        return self._bridge.value(getattr(self._local, verb), *arguments, **named)
+    def value(self: BlockingContext | _Scope, /, *arguments: Any, **named: Any) -> Any:
+        return self._bridge.value(getattr(self._verbs, verb), *arguments, **named)
 
     return value
 
@@ -92,8 +95,10 @@ def _plain(verb: str) -> Callable[..., Any]:
 def _sent(verb: str) -> Callable[..., Any]:
     """A verb that sends."""
 
-    def sent(self: BlockingContext, /, *arguments: Any, **named: Any) -> blocking.SendHandle:
-        handle = self._bridge.call(getattr(self._local, verb), *arguments, **named)
+    def sent(
+        self: BlockingContext | _Scope, /, *arguments: Any, **named: Any
+    ) -> blocking.SendHandle:
+        handle = self._bridge.call(getattr(self._verbs, verb), *arguments, **named)
         return _SendHandle(self._bridge, self._local, handle)
 
     return sent
@@ -159,12 +164,38 @@ class _Promise(blocking.DurablePromise[T]):
         self._bridge.value(self._promise.reject, message, code)
 
 
+class _Scope(ServiceCalls):
+    """The verbs of a context in a scope."""
+
+    def __init__(self, bridge: Bridge, local: LocalContext, verbs: Any) -> None:
+        self._bridge = bridge
+        self._local = local
+        self._verbs = verbs
+
+    service_call = _value("service_call")
+    service_send = _sent("service_send")
+
+
+class _BegunScope(BegunServiceCalls):
+    """Calls in a scope, as futures."""
+
+    def __init__(self, bridge: Bridge, local: LocalContext, verbs: Any) -> None:
+        self._bridge = bridge
+        self._local = local
+        self._verbs = verbs
+
+    service_call = _begun("service_call")
+
+
 class _Begin(blocking.WorkflowBegin):
     """Every verb that takes time, as a future."""
 
     def __init__(self, bridge: Bridge, local: LocalContext) -> None:
         self._bridge = bridge
-        self._local = local
+        self._local = self._verbs = local
+
+    def scope(self, scope: str, limit_key: str | None = None) -> BegunServiceCalls:
+        return _BegunScope(self._bridge, self._local, self._local.scope(scope, limit_key))
 
     run = _begun("run")
     run_typed = _begun("run_typed")
@@ -191,8 +222,11 @@ class BlockingContext(blocking.WorkflowContext):
 
     def __init__(self, bridge: Bridge, local: LocalContext) -> None:
         self._bridge = bridge
-        self._local = local
+        self._local = self._verbs = local
         self._begin = _Begin(bridge, local)
+
+    def scope(self, scope: str, limit_key: str | None = None) -> ServiceCalls:
+        return _Scope(self._bridge, self._local, self._local.scope(scope, limit_key))
 
     @property
     def begin(self) -> blocking.WorkflowBegin:

@@ -1,9 +1,15 @@
-"""Takes ready work from the queues that this process serves, as much as there is room for."""
+"""Takes ready work from the queues that this process serves, as much as there is room for.
+
+What was called in a scope is claimed on its own (`Limiting`): the database lets no more of it run than
+the rules of concurrency allow.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 from howdah.errors import StoreUnavailable
 from howdah.store.rows import Loaded, load
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
     from howdah.worker.engine import Engine
 
 CLAIM = "select * from howdah_core.claim($1, $2, $3, $4, $5, $6, $7)"
+CLAIM_LIMITED = "select * from howdah_core.claim_limited($1, $2, $3, $4, $5, $6, $7, $8)"
 RETRY_SECONDS = 0.1
 """Pause after a claim that found no room, or that was refused."""
 
@@ -45,10 +52,7 @@ class Claiming:
         async with self.lock:
             gen, worker_no = engine.gen, engine.worker_no
             try:
-                rows = await engine.database.fetch(
-                    CLAIM, worker_no, gen, engine.queues, engine.queue_deployments,
-                    engine.queues_pinned, engine.eager_bytes, limit,
-                )  # fmt: skip
+                rows = await self._claim(limit)
             except StoreUnavailable:
                 engine.recovery.on_doubt()
                 raise
@@ -58,10 +62,20 @@ class Claiming:
                     engine.recovery.on_fenced(worker_no)
                 return RETRY_SECONDS
             self.take(loaded)
-        self.has_backlog = len(loaded.records) == limit
+        self.has_backlog = self._may_have_more(loaded, limit)
         if self.has_backlog:
             self.poll.now.set()
         return self.poll.pause_until(loaded.next_at)
+
+    async def _claim(self, limit: int) -> Sequence[Any]:
+        engine = self._engine
+        return await engine.database.fetch(
+            CLAIM, engine.worker_no, engine.gen, engine.queues, engine.queue_deployments,
+            engine.queues_pinned, engine.eager_bytes, limit,
+        )  # fmt: skip
+
+    def _may_have_more(self, loaded: Loaded, limit: int) -> bool:
+        return len(loaded.records) == limit
 
     def take(self, loaded: Loaded) -> None:
         """Begin the attempts whose leases came with these rows."""
@@ -76,11 +90,48 @@ class Claiming:
 
     def on_given_back(self, attempt: Attempt, final: Final) -> None:
         """A lease was given back: remember when the row is due."""
+        engine = self._engine
         if final.delay is not None:
             self.poll.wake_in(final.delay.total_seconds())
         if final.run_at is not None:
-            self.poll.wake_in((final.run_at - self._engine.database_now()).total_seconds())
+            self.poll.wake_in((final.run_at - engine.database_now()).total_seconds())
         if final.status == "ready":
-            engine = self._engine
             queue = engine.queue_of(attempt.record, attempt.row.service_no)
             engine.on_ready({queue if final.queue is None else final.queue})
+
+
+class Limiting(Claiming):
+    """Claims what was called in a scope: from the negatives of the queues' numbers.
+
+    Scopes and limit keys take turns, some hundreds in a claim; a round is over when all had one.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._last_path: str | None = None
+        self._taken = 0
+
+    async def _claim(self, limit: int) -> Sequence[Any]:
+        engine = self._engine
+        return await engine.database.fetch(
+            CLAIM_LIMITED, engine.worker_no, engine.gen, [-queue for queue in engine.queues],
+            engine.queue_deployments, [-queue for queue in engine.queues_pinned],
+            engine.eager_bytes, limit, self._last_path,
+        )  # fmt: skip
+
+    def _may_have_more(self, loaded: Loaded, limit: int) -> bool:
+        self._taken += len(loaded.records)
+        is_round_over = loaded.last_path is None
+        # Those of one claim may have held each other up: another round tells.
+        may_have_more = not is_round_over or self._taken > 0
+        if is_round_over:
+            self._taken = 0
+        self._last_path = loaded.last_path
+        return may_have_more
+
+
+@asynccontextmanager
+async def no_claims(engine: Engine) -> AsyncIterator[None]:
+    """While this is held, no claim of this process is on its way."""
+    async with engine.claiming.lock, engine.limiting.lock:
+        yield

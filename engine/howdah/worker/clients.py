@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 READ_OUTCOMES = "select * from howdah_core.read_outcomes($1)"
 WATCH = "select * from howdah_core.watch($1, $2)"
-FIND_IDEMPOTENT = "select howdah_core.find_idempotent($1, $2, $3)"
+FIND_IDEMPOTENT = "select howdah_core.find_idempotent($1, $2, $3, $4)"
 ASK_MAX = 1000
 """Invocations that are asked for in one statement."""
 
@@ -76,10 +76,16 @@ class Clients:
         return _stored(rows[0], invocation_id)
 
     async def find_idempotent(
-        self, handler: HandlerRow, key: str | None, idempotency_key: str
+        self,
+        handler: HandlerRow,
+        key: str | None,
+        idempotency_key: str,
+        scope: str | None = None,
     ) -> UUID | None:
         """The invocation that was accepted with this idempotency key, if any."""
-        rows = await self._engine.database.fetch(FIND_IDEMPOTENT, handler.no, key, idempotency_key)
+        rows = await self._engine.database.fetch(
+            FIND_IDEMPOTENT, handler.no, key, idempotency_key, scope
+        )
         found: UUID | None = rows[0][0]
         return found
 

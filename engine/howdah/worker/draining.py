@@ -8,6 +8,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from howdah.worker.claiming import no_claims
+
 if TYPE_CHECKING:
     from howdah.worker.engine import Engine
 
@@ -33,7 +35,7 @@ class Draining:
         # What was granted or claimed in this very moment becomes resident first.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
-                async with engine.claiming.lock:
+                async with no_claims(engine):
                     pass
                 await engine.lane.settled()
         await self._until_empty(deadline, self._suspend_all)

@@ -36,7 +36,7 @@ from howdah.store.lane import Lane
 from howdah.store.registry import HandlerRow, Registry
 from howdah.store.units import Delivery, Mail, NewInvocation, Outcome, Record
 from howdah.worker.attempt import Attempt
-from howdah.worker.claiming import Claiming
+from howdah.worker.claiming import Claiming, Limiting
 from howdah.worker.cleaning import Cleaning
 from howdah.worker.clients import Clients
 from howdah.worker.delivering import Delivering
@@ -76,7 +76,10 @@ STEP_THREADS_MAX = 32
 
 @dataclass(slots=True)
 class Submission:
-    """A request from outside. `headers` in order, names in lower case; `wait`: for the outcome."""
+    """A request from outside. `headers` in order, names in lower case; `wait`: for the outcome.
+
+    `scope` is for services without keys only, `limit_key` only with a scope.
+    """
 
     handler: HandlerRow
     key: str | None
@@ -85,6 +88,8 @@ class Submission:
     idempotency_key: str | None = None
     delay: timedelta | None = None
     wait: bool = True
+    scope: str | None = None
+    limit_key: str | None = None
 
 
 @dataclass(slots=True)
@@ -177,6 +182,7 @@ class Engine:
         self.hints = Hints(self)
         self.delivering = Delivering(self)
         self.claiming = Claiming(self)
+        self.limiting = Limiting(self)
         self.promoting = Promoting(self)
         self.sweeping = Sweeping(self)
         self.observing = Observing(self)
@@ -289,6 +295,7 @@ class Engine:
         self.loops.start(self.promoting.poll.run(self.promoting.run_once))
         if self.is_worker:
             self.loops.start(self.claiming.poll.run(self.claiming.run_once))
+            self.loops.start(self.limiting.poll.run(self.limiting.run_once))
         logger.info("worker started", extra={"worker_no": self.worker_no})
 
     async def register(self) -> None:
@@ -367,9 +374,13 @@ class Engine:
             headers=msgspec.json.encode(headers).decode() if headers else None,
             idempotency_key="" if handler.kind == "workflow" else submission.idempotency_key,
             delay=submission.delay,
-            is_granted=submission.delay is None and self.reserve_slot(handler),
+            is_granted=(
+                submission.delay is None and submission.scope is None and self.reserve_slot(handler)
+            ),
             waits=submission.wait,
             accepted=accepted,
+            scope=submission.scope,
+            limit_key=submission.limit_key,
         )
         outcome = self.clients.add(new.id) if submission.wait else None
         self.lane.accept(new)
@@ -404,7 +415,11 @@ class Engine:
     def on_scheduled(self, new: NewInvocation) -> None:
         """A delayed send is on disk."""
         assert new.delay is not None
-        part = self.promoting if new.is_exclusive else self.claiming
+        part: Promoting | Claiming = self.claiming
+        if new.is_exclusive:
+            part = self.promoting
+        elif new.scope is not None:
+            part = self.limiting
         part.poll.wake_in(new.delay.total_seconds())
 
     # Slots and attempts.
@@ -466,6 +481,13 @@ class Engine:
             self.draining.one_ended.set()
             if self.claiming.has_backlog:
                 self.claiming.poll.now.set()
+            if attempt.record.scope is not None:
+                self.hints.tell_freed()
+
+    def ask_for_work(self) -> None:
+        """Claim now, of whatever kind."""
+        self.claiming.poll.now.set()
+        self.limiting.poll.now.set()
 
     def flush_all(self) -> None:
         """Put into the next batch what the residents have to write."""
@@ -479,9 +501,10 @@ class Engine:
 
     def queue_of(self, record: Record, service_no: int) -> int:
         """The queue of an invocation that its deployment has begun."""
-        if record.deployment is None:
-            return service_no
-        return self._pinned_queues.get((record.deployment, service_no), service_no)
+        queue = service_no
+        if record.deployment is not None:
+            queue = self._pinned_queues.get((record.deployment, service_no), service_no)
+        return queue if record.scope is None else -queue
 
     # What attempts ask for.
 
@@ -549,7 +572,7 @@ class Engine:
         if not self.is_draining:
             self._grantable = frozenset(grantable)
             if set(served).difference(self.served):
-                self.claiming.poll.now.set()
+                self.ask_for_work()
             self._serve(served, queues)
 
     def _serve(

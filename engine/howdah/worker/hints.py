@@ -1,6 +1,6 @@
 """The words that processes say to each other, so that nobody waits for the next poll.
 
-A queue's number on the channel of work, any word on those of services and of orders, an id on that
+A queue's number on the channel of work (negative: of what was called in a scope), any word on those of services and of orders, an id on that
 of mail that somebody sent by SQL, and on a process's own channel `m:<id>` (a running invocation has
 mail), `c:<id>` (an invocation completed) and `k:<id>` (a lease was taken away). A lost word costs
 time only: polls and the sweep find the same in the tables.
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 PROMOTE = "0"
 """As a queue: something is due that enters an inbox."""
+FREED = "-"
+"""As a queue: one of a scope does not run any more, or the rules changed."""
 
 
 class Hints:
@@ -46,9 +48,7 @@ class Hints:
 
     def on_ready(self, queues: set[int]) -> None:
         """Queues have ready work: take it, or tell others."""
-        engine = self._engine
-        if engine.is_worker and any(queue in engine.queues for queue in queues):
-            engine.claiming.poll.now.set()
+        self._ask_for(queues)
         for queue in queues:
             self.notifier.add(WORK, str(queue))
 
@@ -61,6 +61,19 @@ class Hints:
                 self.notifier.add(channel_of(worker_no), mail_word(id_))
         if own:
             self._engine.loops.later(self._engine.delivering.read_mail(own))
+
+    def _ask_for(self, queues: set[int]) -> None:
+        engine = self._engine
+        served = [queue for queue in queues if abs(queue) in engine.queues]
+        if any(queue > 0 for queue in served):
+            engine.claiming.poll.now.set()
+        if any(queue < 0 for queue in served):
+            engine.limiting.poll.now.set()
+
+    def tell_freed(self) -> None:
+        """One that was called in a scope does not run any more: another may begin."""
+        self._engine.limiting.poll.now.set()
+        self.notifier.add(WORK, FREED)
 
     def tell_work(self, queue: int) -> None:
         """Others may take work of this queue."""
@@ -84,8 +97,9 @@ class Hints:
         if channel == WORK:
             if PROMOTE in words:
                 engine.promoting.poll.now.set()
-            if any(int(word) in engine.queues for word in words if word.isdigit()):
-                engine.claiming.poll.now.set()
+            if FREED in words:
+                engine.limiting.poll.now.set()
+            self._ask_for({int(word) for word in words if word.lstrip("-").isdigit()})
         elif channel == REGISTRY:
             engine.refresh_registry()
         elif channel == ORDERS:
@@ -106,6 +120,6 @@ class Hints:
                     engine.operating.on_taken(UUID(word[2:]))
 
     def _on_gap(self) -> None:
-        self._engine.claiming.poll.now.set()
+        self._engine.ask_for_work()
         self._engine.promoting.poll.now.set()
         self._engine.refresh_registry()

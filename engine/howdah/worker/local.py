@@ -13,12 +13,14 @@ from uuid import UUID
 
 import msgspec
 
+from howdah.calls import ServiceCalls
 from howdah.context import DurablePromise, Request, WorkflowContext
 from howdah.errors import OutOfBounds, TerminalError, UnknownTarget, UsageError, WrongContext
 from howdah.futures import DurableCallFuture, DurableFuture, SendHandle
 from howdah.handler import handler_of
 from howdah.hints import result_hint_of
 from howdah.ids import awakeable_id, parse_awakeable_id, parse_id
+from howdah.limits import LIMIT_KEY_BOUND, NOWHERE, SCOPE_BOUND, Place, is_limit_key, is_scope
 from howdah.machine.entries import Entry, Kind, signal_cid
 from howdah.machine.machine import WaitKey
 from howdah.retry import RunOptions
@@ -251,6 +253,25 @@ class Step(NamedTuple):
         return cls(checked("the name of a step", name), call, is_async, serde, options)
 
 
+class _Scoped(ServiceCalls):
+    """The verbs of a context in a scope."""
+
+    __slots__ = ("_context", "_place")
+
+    def __init__(self, context: LocalContext, place: Place) -> None:
+        self._context = context
+        self._place = place
+
+    def service_call(self, tpe: Any, arg: Any = None, idempotency_key: str | None = None,
+                     headers: dict[str, str] | None = None) -> DurableCallFuture[Any]:  # fmt: skip
+        return self._context.call_in(self._place, tpe, arg, idempotency_key, headers)
+
+    def service_send(self, tpe: Any, arg: Any = None, send_delay: timedelta | None = None,
+                     idempotency_key: str | None = None,
+                     headers: dict[str, str] | None = None) -> SendHandle:  # fmt: skip
+        return self._context.send_in(self._place, tpe, arg, send_delay, idempotency_key, headers)
+
+
 class LocalContext(WorkflowContext):
     """Every verb of every context; what the handler's kind does not allow is refused."""
 
@@ -279,7 +300,10 @@ class LocalContext(WorkflowContext):
     def request(self) -> Request:
         record = self._of.record
         headers = dict(msgspec.json.decode(record.headers)) if record.headers else {}
-        return Request(str(record.id), headers, record.input, record.idempotency_key)
+        return Request(
+            str(record.id), headers, record.input, record.idempotency_key, record.scope,
+            record.limit_key,
+        )  # fmt: skip
 
     def random(self) -> random.Random:
         attempt = self._attempt
@@ -369,28 +393,48 @@ class LocalContext(WorkflowContext):
         return self._send("workflow", tpe, key, arg, send_delay, idempotency_key, headers)
 
     def generic_call(self, service: str, handler: str, arg: bytes, key: str | None = None,
-                     idempotency_key: str | None = None,
-                     headers: dict[str, str] | None = None) -> DurableCallFuture[bytes]:  # fmt: skip
+                     idempotency_key: str | None = None, headers: dict[str, str] | None = None,
+                     scope: str | None = None,
+                     limit_key: str | None = None) -> DurableCallFuture[bytes]:  # fmt: skip
         row = self._row(service, handler, key)
-        return self._begin_call(row, key, arg, _BYTES, idempotency_key, headers)
+        place = _place(row, scope, limit_key)
+        return self._begin_call(row, key, arg, _BYTES, idempotency_key, headers, place)
 
     def generic_send(self, service: str, handler: str, arg: bytes, key: str | None = None,
                      send_delay: timedelta | None = None, idempotency_key: str | None = None,
-                     headers: dict[str, str] | None = None) -> SendHandle:  # fmt: skip
+                     headers: dict[str, str] | None = None, scope: str | None = None,
+                     limit_key: str | None = None) -> SendHandle:  # fmt: skip
         row = self._row(service, handler, key)
-        return self._begin_send(row, key, arg, send_delay, idempotency_key, headers)
+        place = _place(row, scope, limit_key)
+        return self._begin_send(row, key, arg, send_delay, idempotency_key, headers, place)
+
+    def scope(self, scope: str, limit_key: str | None = None) -> ServiceCalls:
+        return _Scoped(self, checked_place(scope, limit_key))
+
+    def call_in(self, place: Place, tpe: Any, arg: Any, idempotency_key: str | None,
+                headers: dict[str, str] | None) -> DurableCallFuture[Any]:  # fmt: skip
+        """Call a service's handler in a scope."""
+        return self._call("service", tpe, None, arg, idempotency_key, headers, place)
+
+    def send_in(self, place: Place, tpe: Any, arg: Any, delay: timedelta | None,
+                idempotency_key: str | None, headers: dict[str, str] | None) -> SendHandle:  # fmt: skip
+        """Send to a service's handler in a scope."""
+        return self._send("service", tpe, None, arg, delay, idempotency_key, headers, place)
 
     def _call(self, kind: str, tpe: Any, key: str | None, arg: Any, idempotency_key: str | None,
-              headers: dict[str, str] | None) -> DurableCallFuture[Any]:  # fmt: skip
+              headers: dict[str, str] | None,
+              place: Place = NOWHERE) -> DurableCallFuture[Any]:  # fmt: skip
         handler, argument = _target(kind, "call", tpe, arg)
         row = self._row(handler.service, handler.name, key)
-        return self._begin_call(row, key, argument, handler.output_serde, idempotency_key, headers)
+        serde = handler.output_serde
+        return self._begin_call(row, key, argument, serde, idempotency_key, headers, place)
 
     def _send(self, kind: str, tpe: Any, key: str | None, arg: Any, delay: timedelta | None,
-              idempotency_key: str | None, headers: dict[str, str] | None) -> SendHandle:  # fmt: skip
+              idempotency_key: str | None, headers: dict[str, str] | None,
+              place: Place = NOWHERE) -> SendHandle:  # fmt: skip
         handler, argument = _target(kind, "send", tpe, arg)
         row = self._row(handler.service, handler.name, key)
-        return self._begin_send(row, key, argument, delay, idempotency_key, headers)
+        return self._begin_send(row, key, argument, delay, idempotency_key, headers, place)
 
     def _row(self, service_name: str, handler_name: str, key: str | None) -> HandlerRow:
         """The handler as the database knows it; one that it does not know yet is tried again."""
@@ -410,26 +454,27 @@ class LocalContext(WorkflowContext):
         return row
 
     def _begin_call(self, row: HandlerRow, key: str | None, argument: bytes, serde: Serde[Any],
-                    idempotency_key: str | None,
-                    headers: dict[str, str] | None) -> DurableCallFuture[Any]:  # fmt: skip
+                    idempotency_key: str | None, headers: dict[str, str] | None,
+                    place: Place) -> DurableCallFuture[Any]:  # fmt: skip
         _check_idempotency(row, idempotency_key)
         entry = self._attempt.start_call(
-            row, key, argument, is_send=False, idempotency_key=idempotency_key, headers=headers
-        )
+            row, key, argument, is_send=False, idempotency_key=idempotency_key, headers=headers,
+            place=place,
+        )  # fmt: skip
         assert entry.cid is not None
         has_id = idempotency_key is not None or row.kind == "workflow"
         return CallFuture(self._attempt, entry, serde, entry.cid + 1 if has_id else None)
 
     def _begin_send(self, row: HandlerRow, key: str | None, argument: bytes,
                     delay: timedelta | None, idempotency_key: str | None,
-                    headers: dict[str, str] | None) -> SendHandle:  # fmt: skip
+                    headers: dict[str, str] | None, place: Place) -> SendHandle:  # fmt: skip
         _check_idempotency(row, idempotency_key)
         longest = self._attempt.engine.options.delay_max
         if delay is not None and not timedelta(0) <= delay <= longest:
             raise OutOfBounds(name="send_delay", value=delay, bound=f"zero to {longest}")
         entry = self._attempt.start_call(
             row, key, argument, is_send=True, delay=delay or None,
-            idempotency_key=idempotency_key, headers=headers,
+            idempotency_key=idempotency_key, headers=headers, place=place,
         )  # fmt: skip
         return Sent(self._attempt, entry, entry.cid)
 
@@ -567,6 +612,28 @@ def _target(kind: str, verb: str, tpe: Any, arg: Any) -> tuple[Any, bytes]:
             hint=f"Use {handler.service_kind}_{verb}.",
         )  # fmt: skip
     return handler, handler.input_serde.serialize(arg) if handler.takes_input else b""
+
+
+def checked_place(scope: str, limit_key: str | None) -> Place:
+    """A scope and a limit key, unless one is out of bounds."""
+    if not is_scope(checked("the scope", scope)):
+        raise OutOfBounds(name="the scope", value=scope, bound=SCOPE_BOUND)
+    if limit_key is not None and not is_limit_key(checked("the limit key", limit_key)):
+        raise OutOfBounds(name="the limit key", value=limit_key, bound=LIMIT_KEY_BOUND)
+    return Place(scope, limit_key)
+
+
+def _place(row: HandlerRow, scope: str | None, limit_key: str | None) -> Place:
+    if scope is None:
+        if limit_key is not None:
+            raise OutOfBounds(name="the limit key", value=limit_key, bound="None without a scope")
+        return NOWHERE
+    if row.service_kind != "service":
+        raise WrongContext(
+            verb="a call in a scope", problem=f"{row.service} is a {row.service_kind}",
+            hint="Only services without keys have scopes; make the scope a part of the key.",
+        )  # fmt: skip
+    return checked_place(scope, limit_key)
 
 
 def _check_idempotency(row: HandlerRow, idempotency_key: str | None) -> None:

@@ -25,6 +25,7 @@ from howdah.errors import (
 )
 from howdah.handler import Handler
 from howdah.ids import uuid7
+from howdah.limits import NOWHERE, Place
 from howdah.machine.entries import CANCEL, Entry, Kind, signal_cid
 from howdah.machine.machine import WaitKey
 from howdah.store.registry import HandlerRow
@@ -420,6 +421,7 @@ class LocalAttempt(Attempt):
         delay: timedelta | None = None,
         idempotency_key: str | None = None,
         headers: dict[str, str] | None = None,
+        place: Place = NOWHERE,
     ) -> Entry:
         """Record a call or send together with its callee. Returns the command."""
         facts: dict[str, Any] = {}
@@ -432,6 +434,11 @@ class LocalAttempt(Attempt):
             facts["idempotency_key"] = idempotency_key
         if headers:
             facts["headers"] = list(headers.items())
+        scope, limit_key = place
+        if scope is not None:
+            facts["scope"] = scope
+        if limit_key is not None:
+            facts["limit_key"] = limit_key
         callee = uuid7()
         cids = (0 if is_send else 1) + (0 if idempotency_key is None else 1)
         entry, is_new = self.command(
@@ -455,9 +462,11 @@ class LocalAttempt(Attempt):
                     headers=msgspec.json.encode(facts["headers"]).decode() if headers else None,
                     idempotency_key=idempotency_key,
                     delay=delay,
-                    is_granted=delay is None and self.engine.reserve_slot(row),
+                    is_granted=delay is None and scope is None and self.engine.reserve_slot(row),
                     waits=False,
                     parent_id=self.id,
+                    scope=scope,
+                    limit_key=limit_key,
                 )
             )
             if idempotency_key is not None:

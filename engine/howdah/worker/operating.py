@@ -74,7 +74,7 @@ class Operating:
         )
         if new_id is not None:
             self._engine.promoting.poll.now.set()
-            self._engine.claiming.poll.now.set()
+            self._engine.ask_for_work()
         return word, new_id
 
     def on_orders(self) -> None:

@@ -20,6 +20,7 @@ from howdah.store.batch import Batch
 from howdah.store.lane import STOPPING
 from howdah.store.rows import load
 from howdah.store.units import NewInvocation
+from howdah.worker.claiming import no_claims
 
 if TYPE_CHECKING:
     from howdah.worker.engine import Engine
@@ -88,7 +89,7 @@ class Recovery:
         Batch([], [], deliveries).refuse_requests("delivering a signal")
         pause = RECONNECT_SECONDS_MIN
         try:
-            async with engine.claiming.lock:
+            async with no_claims(engine):
                 while True:
                     try:
                         await self._recover_once(accepts)
@@ -108,7 +109,7 @@ class Recovery:
         finally:
             self.is_running = False
         engine.is_up = True
-        engine.claiming.poll.now.set()
+        engine.ask_for_work()
         logger.info("the database is back", extra={"worker_no": engine.worker_no})
 
     async def _recover_once(self, accepts: list[NewInvocation]) -> None:

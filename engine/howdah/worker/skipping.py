@@ -68,4 +68,4 @@ class Skipping:
         jumped, self._jumped = self._jumped, asyncio.Event()
         jumped.set()
         engine.promoting.poll.now.set()
-        engine.claiming.poll.now.set()
+        engine.ask_for_work()

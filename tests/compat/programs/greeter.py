@@ -66,6 +66,7 @@ async def identity(ctx: Context) -> dict[str, typing.Any]:
         "attempt_headers": request.attempt_headers,
         "key": request.idempotency_key,
         "scope": request.scope,
+        "limit_key": request.limit_key,
         "is_over": request.attempt_finished_event.is_set(),
     }
 

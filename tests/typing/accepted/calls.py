@@ -77,6 +77,8 @@ async def checkout(ctx: Context, order: Order) -> str:
     assert_type(await ctx.object_call(release, order.seat), None)
     assert_type(await ctx.service_call(render, arg=order), bytes)
     assert_type(await ctx.service_call(ping), float)
+    assert_type(await ctx.scope("eu", "joe").service_call(quote, order), str)
+    assert_type(ctx.scope("eu").service_send(ping), SendHandle)
     assert_type(ctx.service_send(ping), SendHandle)
     assert_type(ctx.service_send(render, order, headers={"a": "b"}), SendHandle)
     assert_type(ctx.object_send(history, order.seat), SendHandle)

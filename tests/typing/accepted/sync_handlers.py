@@ -70,6 +70,8 @@ def checkout(ctx: blocking.Context, order: Order) -> str:
     assert_type(future.invocation_id(), str)
     assert_type(ctx.begin.object_call(history, order.seat).result(), list[str])
     assert_type(ctx.begin.service_call(ping).result(), float)
+    assert_type(ctx.begin.scope("eu").service_call(ping).result(), float)
+    assert_type(ctx.scope("eu").service_call(ping), float)
     assert_type(ctx.begin.workflow_call(run, "joe", "x").result(), bool)
     assert_type(ctx.begin.generic_call("Shop", "render", b"").result(), bytes)
     sent = ctx.object_send(buy, key=order.seat, arg=order, send_delay=timedelta(minutes=1))

@@ -45,6 +45,8 @@ async def checkout(ctx: Context, order: Order) -> str:
     ctx.object_send(buy, key="2B", arg="2B")  # error: another argument
     await ctx.object_send(buy, key="2B", arg=order)  # error: a send is not awaited
     await ctx.service_call(ping, arg=5)  # error: it takes no argument
+    await ctx.scope("eu").service_call(ping, arg=5)  # error: it takes no argument
+    await ctx.scope("eu").object_call(buy, "2B", order)  # error: objects have no scopes
     await ctx.object_call(history, "2B", order)  # error: it takes no argument
     ctx.object_send(history, key="2B", arg=order)  # error: it takes no argument
     await ctx.service_call(render)  # error: no argument
