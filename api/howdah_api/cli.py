@@ -8,6 +8,7 @@ import click
 
 from howdah_api.commands.calling import invoke
 from howdah_api.commands.database import check, migrate, sql
+from howdah_api.commands.limits import limit_rules
 from howdah_api.commands.operations import invocations
 from howdah_api.commands.program import Group
 from howdah_api.commands.services import deployments, services
@@ -23,7 +24,7 @@ PROGRAM = "howdah"
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     sections={
         "Run": ("serve", "dev", "invoke", "send"),
-        "Look and act": ("invocations", "services", "deployments", "state"),
+        "Look and act": ("invocations", "services", "deployments", "state", "limits"),
         "Answer": ("signal", "awakeables"),
         "The database": ("migrate", "sql", "check"),
     },
@@ -54,6 +55,7 @@ for command in (
     services,
     deployments,
     state,
+    limit_rules,
     signal,
     awakeables,
     migrate,

@@ -33,6 +33,8 @@ def invoke(
     is_send: bool,
     delay: str | None,
     idempotency_key: str | None,
+    scope: str | None = None,
+    limit_key: str | None = None,
 ) -> Answer:
     """Call or send, and wait for the answer for as long as it takes.
 
@@ -44,13 +46,21 @@ def invoke(
         is_send: Do not wait for the invocation's result.
         delay: For sends, such as `10s`.
         idempotency_key: Two requests with the same one are one invocation.
+        scope: Where it is counted; for services.
+        limit_key: Under what it is counted in its scope.
 
     Raises:
         UsageError: nothing answers there.
     """
     base = ingress if "://" in ingress else f"http://{ingress}"
-    url = f"{base.rstrip('/')}/{quote(path.strip('/'), safe='/%:@!$&()*+,;=~.-_')}"
+    target = quote(path.strip("/"), safe="/%:@!$&()*+,;=~.-_")
+    url = f"{base.rstrip('/')}/{target}/send" if is_send else f"{base.rstrip('/')}/{target}"
+    if scope is not None:
+        verb = "send" if is_send else "call"
+        url = f"{base.rstrip('/')}/restate/scope/{quote(scope, safe='')}/{verb}/{target}"
     headers = {}
+    if limit_key is not None:
+        headers["x-restate-limit-key"] = limit_key
     if idempotency_key is not None:
         headers["idempotency-key"] = idempotency_key
     if body is not None:
@@ -58,7 +68,7 @@ def invoke(
     timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
     try:
         response = httpx.post(
-            f"{url}/send" if is_send else url,
+            url,
             content=None if body is None else body.encode(),
             headers=headers,
             params={"delay": delay} if delay is not None else None,

@@ -127,7 +127,21 @@ def test_a_delayed_send_tells_when_it_runs(http: httpx.Client) -> None:
         ("PUT", "/Nobody/double", 404, "service 'Nobody' not found"),
         ("POST", "/Hidden/secret", 400, "the invoked service is not public"),
         ("POST", "/openapi/x", 404, "not found"),
-        ("POST", "/restate/scope/a/call/Echo/nothing", 400, "scoped invocations require vqueues"),
+        (
+            "POST",
+            "/restate/scope/a/call/Approval/k/run",
+            400,
+            "scope is not supported for Workflow",
+        ),
+        (
+            "POST",
+            "/restate/scope/a%20b/call/Echo/nothing",
+            400,
+            "bad scope value: 'a%20b' is not 1",
+        ),
+        ("POST", f"/restate/scope/{'a' * 37}/send/Echo/nothing", 400, "bad scope value: "),
+        ("POST", "/restate/scope/a/call/Nobody/x", 404, "service 'Nobody' not found"),
+        ("POST", "/restate/scope/a/Echo/nothing", 404, "not found"),
         ("POST", "/restate/scope/a/call/Counter/k/add", 400, "scope is not supported for Virtual"),
         ("GET", "/restate/nonsense", 404, "not found"),
     ],
@@ -151,6 +165,12 @@ def test_a_path_that_means_nothing_is_refused(
         ("/Echo/double?delay=1s", b"1", "application/json", "cannot use the delay query"),
         ("/Echo/double/send?delay=x", b"1", "application/json", "bad delay query parameter"),
         ("/Echo/double?limit-key=a", b"1", "application/json", "limit-key requires a scope"),
+        (
+            "/restate/scope/s/call/Echo/double?limit-key=a/b/c",
+            b"1",
+            "application/json",
+            "invalid limit-key: 'a/b/c' is not one name, or two",
+        ),
     ],
 )
 def test_a_request_that_does_not_fit_its_handler_is_refused(

@@ -177,9 +177,23 @@ def test_sql_that_cannot_be_is_said(restate: Restate) -> None:
 def test_what_is_not_there_is_said(restate: Restate) -> None:
     for words in (("subscriptions", "list"), ("kafka-clusters", "list")):
         assert "404 Not Found" in restate.refused(*words)
-    assert "404 Not Found" in restate.refused("rules", "set", "a/b", "--concurrency", "3")
 
 
-def test_flow_control_has_nothing_to_show(restate: Restate) -> None:
+def test_rules_of_concurrency_are_set_shown_and_deleted(restate: Restate) -> None:
     assert "No rules defined." in restate.out("rules", "list")
+    restate.out("rules", "set", "a/*", "--concurrency", "3", "--description", "few", "--yes")
+    assert "a/*" in restate.out("rules", "list")
+    rule = "select concurrency, description, disabled from sys_rules where pattern = 'a/*'"
+    assert restate.rows(rule) == [{"concurrency": 3, "description": "few", "disabled": False}]
+    restate.out("rules", "set", "a/*", "--concurrency", "5", "--yes")
+    assert restate.rows(rule)[0] == {"concurrency": 5, "description": "few", "disabled": False}
+    restate.out("rules", "disable", "a/*", "--yes")
+    assert restate.rows(rule)[0]["disabled"] is True
+    restate.out("rules", "enable", "a/*", "--yes")
+    assert restate.rows(rule)[0]["disabled"] is False
+    restate.out("rules", "delete", "a/*", "--yes")
+    assert restate.rows(rule) == []
+
+
+def test_there_are_no_virtual_queues(restate: Restate) -> None:
     assert "No virtual queues found." in restate.out("vqueues", "list")

@@ -143,6 +143,20 @@ async def test_an_invocation_is_found_by_its_idempotency_key(client: Any, tmp_pa
     assert await client.idempotent_attach(program.add, once, key=key) == 3
 
 
+async def test_a_service_is_called_in_a_scope(client: Any) -> None:
+    once = new_key()
+    assert await client.service_call(program.double, 2, scope="shop", limit_key="joe/x") == 4
+    sent = [
+        await client.service_send(program.double, number, idempotency_key=once, scope=scope)
+        for number, scope in [(1, "shop"), (2, "shop"), (3, "depot"), (4, None)]
+    ]
+    assert sent[0].invocation_id == sent[1].invocation_id
+    assert len({handle.invocation_id for handle in sent}) == 3
+    assert await client.idempotent_attach(program.double, once, scope="shop") == 2
+    assert await client.idempotent_attach(program.double, once, scope="depot") == 6
+    assert await client.idempotent_output(program.double, once) in (None, 8)
+
+
 async def test_bytes_are_called_and_sent_by_name(client: Any) -> None:
     assert await client.generic_call("Shop", "double", b"21") == b"42"
     assert await client.generic_call("Shop", "nothing") == b""
@@ -234,6 +248,11 @@ async def test_a_misuse_is_found_before_anything_is_sent(client: Any) -> None:
         client.object_call(program.total, "\ud800"),
         client.object_call(program.total, "a\0b"),
         client.object_call(program.total, "x" * 1025),
+        client.service_call(program.double, 1, scope="a b"),
+        client.service_call(program.double, 1, scope=""),
+        client.service_call(program.double, 1, scope="a", limit_key="b//c"),
+        client.service_call(program.double, 1, limit_key="b"),
+        client.object_call(program.total, "ann", scope="a"),
         client.idempotent_attach(program.add, "monday"),
         client.idempotent_attach(program.double, "monday", "ann"),
         client.attach(UNKNOWN_ID, program.double, int),

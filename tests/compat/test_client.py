@@ -43,6 +43,19 @@ async def test_calls_return_what_handlers_return(client: restate.RestateClient) 
     assert (count, raw) == (5, b"7")
 
 
+async def test_calls_in_a_scope(client: restate.RestateClient) -> None:
+    scope = client.scope("tenant")
+    told = await scope.service_call(greeter.identity, arg=None, limit_key="joe")
+    sent = await scope.service_send(greeter.shout, arg=b"x", idempotency_key="once")
+    again = await scope.service_send(greeter.shout, arg=b"x", idempotency_key="once")
+    other = await client.service_send(greeter.shout, arg=b"x", idempotency_key="once")
+    named = await client.generic_call("Greeter", "identity", b"", scope="s", limit_key="a/b")
+
+    assert (told["scope"], told["limit_key"]) == ("tenant", "joe")
+    assert sent.invocation_id == again.invocation_id != other.invocation_id
+    assert (json.loads(named)["scope"], json.loads(named)["limit_key"]) == ("s", "a/b")
+
+
 async def test_sends_return_handles(client: restate.RestateClient) -> None:
     first = await client.object_send(counter.increment, key="b", arg=1, idempotency_key="once")
     again = await client.object_send(counter.increment, key="b", arg=1, idempotency_key="once")
@@ -86,11 +99,17 @@ async def test_what_howdah_does_not_have_is_refused() -> None:
         async with restate.create_client("http://127.0.0.1:1", journal_value_codec=Codec()):
             pass
     async with restate.create_client("http://127.0.0.1:1") as client:
-        with pytest.raises(UsageError, match="scope"):
-            client.scope("tenant")
-        with pytest.raises(UsageError, match="scope is not supported"):
-            await client.generic_call("S", "h", b"", scope="tenant")
-        with pytest.raises(UsageError, match="limit_key is not supported"):
-            await client.generic_send("S", "h", b"", limit_key="tenant")
+        scope = client.scope("tenant")
+        user = signup.User(name="Ann", email="a@example.org", patience_seconds=0)
+        for refused in (
+            scope.object_call(counter.increment, "k", 1),
+            scope.object_send(counter.increment, "k", 1),
+            scope.workflow_call(signup.run, "k", user),
+            scope.workflow_send(signup.run, "k", user),
+        ):
+            with pytest.raises(UsageError, match="in a scope is not supported"):
+                await refused
+        with pytest.raises(UsageError, match="scope is"):
+            client.scope("no scope")
         with pytest.raises(NoAnswer):
             await client.service_call(greeter.shout, arg=b"x")

@@ -131,6 +131,13 @@ async def test_calls_and_sends(page: Any, serve: EnvironmentFactory) -> None:
         assert await env.call(page.balance, key="joe") == 100
         unknown = await failure(env, page.result_of, "0192f0c1-2b3c-7d4e-8f50-617283940a1b")
         assert unknown.status_code == 404
+        rules = re.findall(r"^select howdah\.set_limit_rule.*;", PAGE, re.M)
+        assert len(rules) == 3
+        for rule in rules:
+            await env.sql(rule)
+        assert await env.call(page.order_from, "acme") == "Hello, joe!"
+        rows = await env.sql("select scope, limit_key from howdah.invocations where scope <> ''")
+        assert rows[0][:2] == ("acme", "eu/joe")
 
 
 async def test_several_at_once(page: Any, serve: EnvironmentFactory) -> None:

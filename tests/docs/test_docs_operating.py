@@ -99,6 +99,15 @@ class World:
         )
         return id_
 
+    def held(self, _: str) -> str:
+        """Behind another one in its scope, which has room for one."""
+        self.cli.sql("select howdah.set_limit_rule('acme', 1)")
+        send = "select howdah.send('Shop', 'crawl', '3600', scope => 'acme')::text"
+        for status in ("running", "held"):
+            [[id_]] = self.cli.sql(send)
+            self.cli.wait_for(id_, status)
+        return str(id_)
+
     def completed(self, _: str) -> str:
         return self.send("Shop/bill", '"joe"', status="succeeded")
 
@@ -133,6 +142,7 @@ SETUPS: dict[str, Callable[[World, str], str]] = {
     "It fails again and again": World.backing_off,
     "What it waits for does not come": World.waiting,
     "Its key is taken": World.behind,
+    "Its scope has no room": World.held,
     "It runs for too long": World.running,
     "It is ready, and nobody takes it": World.unserved,
     "It should not be there": World.suspended,
@@ -213,7 +223,8 @@ def carry_out(world: World, block: Block, text: str, id_: str) -> None:
                 if answer != "still running":  # an attempt is on its way back
                     break
                 time.sleep(0.05)
-            assert answer in ("accepted", "done") or is_id(answer), f"{where}\n{answer}"
+            is_done = answer in ("accepted", "done") or isinstance(answer, int)
+            assert is_done or is_id(answer), f"{where}\n{answer}"
     else:
         printed = world.shell.run(text)
         assert world.shell.last_code == 0, f"{where}\n{printed}"

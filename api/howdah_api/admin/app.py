@@ -25,6 +25,7 @@ from howdah_api.admin.health import Health
 from howdah_api.admin.invocations import Invocations
 from howdah_api.admin.query import Queries
 from howdah_api.admin.replies import INTAKE, Refusal, error, unavailable
+from howdah_api.admin.rules import Rules
 from howdah_api.admin.services import Services
 from howdah_api.admin.state import State
 from howdah_api.admin.versions import NEWEST, OLDEST, VERSION, without_version
@@ -53,6 +54,7 @@ def create_admin(engine: Engine, *, connector: Connector, ingress_url: str) -> A
     batches = Batches(invocations)
     services = Services(engine, ingress_url)
     state = State(engine)
+    rules = Rules(engine)
     deployments = Deployments(engine, connector)
     routes: list[tuple[str, str, Endpoint]] = [
         ("GET", "/health", health.health),
@@ -73,6 +75,8 @@ def create_admin(engine: Engine, *, connector: Connector, ingress_url: str) -> A
         ("DELETE", "/invocations/{invocation_id}", invocations.delete),
         ("PATCH", "/invocations/{invocation_id}/{verb}", invocations.patch),
         ("POST", "/internal/invocations_batch_operations/{verb}", batches.post),
+        ("PUT", "/limits/rules", rules.set),
+        ("POST", "/limits/rules/bulk-delete", rules.delete),
         ("POST", "/query", Queries(engine).post),
     ]
     return AdminApp([Route(path, do, methods=[method]) for method, path, do in routes])

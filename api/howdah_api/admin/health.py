@@ -22,7 +22,7 @@ class Health:
             "min_admin_api_version": OLDEST,
             "max_admin_api_version": NEWEST,
             "ingress_endpoint": ingress_url,
-            "features": {},
+            "features": {"vqueues": True},
         }
 
     async def health(self, _: Request) -> Response:

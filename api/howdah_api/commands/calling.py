@@ -19,6 +19,8 @@ HTTP_ERROR_MIN = 400
 @click.option("--send", "is_send", is_flag=True, help="Do not wait for the result.")
 @click.option("--delay", metavar="DURATION", help="Send, to run only after e.g. 10s.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key, the same invocation.")
+@click.option("--scope", metavar="NAME", help="Where it is counted: see howdah limits.")
+@click.option("--limit-key", metavar="NAME[/NAME]", help="Under what, within the scope.")
 @one_line_errors
 def invoke(
     path: str,
@@ -28,6 +30,8 @@ def invoke(
     is_send: bool,
     delay: str | None,
     idempotency_key: str | None,
+    scope: str | None,
+    limit_key: str | None,
 ) -> None:
     """Call a handler of a running server, and print its result.
 
@@ -47,6 +51,8 @@ def invoke(
         is_send=is_send or delay is not None,
         delay=delay,
         idempotency_key=idempotency_key,
+        scope=scope,
+        limit_key=limit_key,
     )
     is_error = answer.status >= HTTP_ERROR_MIN
     if is_error:

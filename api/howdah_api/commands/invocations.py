@@ -241,6 +241,8 @@ def _facts(row: Any, lock: Any) -> list[tuple[str, str]]:
         ("worker", str(row["worker"] or "")),
         ("key", one_line(key)),
         ("idempotency key", one_line(row["idempotency_key"])),
+        ("scope", one_line(row["scope"])),
+        ("limit key", one_line(row["limit_key"])),
         ("restarted from", str(row["restarted_from"] or "")),
         ("input", shown(row["input"], PAYLOAD_CHARACTERS_MAX)),
         ("output", shown(row["output"], PAYLOAD_CHARACTERS_MAX)),

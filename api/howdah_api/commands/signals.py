@@ -31,6 +31,8 @@ FAILURE_CODE = 500
 @click.argument("body", required=False, metavar="[JSON|@FILE]")
 @click.option("--delay", metavar="DURATION", help="Begin after e.g. 10s.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key, the same invocation.")
+@click.option("--scope", metavar="NAME", help="Where it is counted: see howdah limits.")
+@click.option("--limit-key", metavar="NAME[/NAME]", help="Under what, within the scope.")
 @with_options(*DATABASE_OPTIONS)
 @operators_errors
 def send(
@@ -39,6 +41,8 @@ def send(
     *,
     delay: str | None,
     idempotency_key: str | None,
+    scope: str | None,
+    limit_key: str | None,
     **flags: str | None,
 ) -> None:
     """Send a handler an argument, and print the invocation's id.
@@ -66,6 +70,8 @@ def send(
                 argument=argument,
                 delay=after,
                 idempotency_key=idempotency_key,
+                scope=scope,
+                limit_key=limit_key,
             )
 
     click.echo(run(act()))

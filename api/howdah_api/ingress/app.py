@@ -19,7 +19,7 @@ from howdah_api.ingress.bodies import BodyTooLarge, Intake, end_exchange
 from howdah_api.ingress.calls import Calls
 from howdah_api.ingress.cors import cors_headers, preflight
 from howdah_api.ingress.heads import Head, read_head, withheld_headers
-from howdah_api.ingress.paths import split_path
+from howdah_api.ingress.paths import is_scoped, split_path
 from howdah_api.ingress.results import Results
 from howdah_api.ingress.waits import Waits
 from howdah_api.lifespans import serve_lifespan
@@ -119,8 +119,11 @@ class IngressApp:
         query_string: bytes = scope["query_string"]
         segments = split_path(raw_path)
         first = segments[0]
-        is_send = None
+        is_send = scope_name = None
         if first == "restate":
+            if is_scoped(segments):
+                scope_name = segments[2]
+                del segments[1:3]
             word = segments[1]
             if word in WORDS and len(segments) == 4 and segments[3] in VERBS:
                 return await self._awakeables.answer(segments, method=method, intake=intake)
@@ -141,6 +144,7 @@ class IngressApp:
             head=head,
             intake=intake,
             is_send=is_send,
+            scope=scope_name,
         )
 
 

@@ -18,9 +18,10 @@ from howdah.store.units import Outcome
 from howdah.worker.engine import Engine, Submission
 from howdah_api.ingress.bodies import Intake
 from howdah_api.ingress.content import validate_input
-from howdah_api.ingress.delays import parse_delay, query_parameter, refuse_delay
+from howdah_api.ingress.delays import parse_delay, refuse_delay
 from howdah_api.ingress.heads import INGRESS_PATH, Head
 from howdah_api.ingress.paths import Target, parse_target
+from howdah_api.ingress.scopes import check_scope, read_limit_key
 from howdah_api.ingress.waits import Waits
 from howdah_api.problems import (
     Header,
@@ -61,6 +62,7 @@ class Calls:
         head: Head,
         intake: Intake,
         is_send: bool | None = None,
+        scope: str | None = None,
     ) -> Reply:
         """Answer one call or send.
 
@@ -72,6 +74,7 @@ class Calls:
             head: The request's headers.
             intake: The request's body.
             is_send: For paths that say so before the service; None to read it off the path.
+            scope: For paths that name one.
 
         Raises:
             Problem: the request is refused; nothing was stored.
@@ -87,6 +90,9 @@ class Calls:
             service.name, target.handler
         )
         delay = self._check(handler, target, head, query_string)
+        if scope is not None:
+            check_scope(scope, handler.service_kind)
+        limit_key = read_limit_key(head, query_string, scope)
         body = await intake.read(self._bytes_max)
         validate_input(
             accept=handler.input_content_type,
@@ -103,6 +109,8 @@ class Calls:
                 idempotency_key=head.idempotency_key,
                 delay=delay,
                 wait=not target.is_send,
+                scope=scope,
+                limit_key=limit_key,
             )
         )
         if target.is_send:
@@ -157,20 +165,12 @@ class Calls:
                 "cannot use the idempotency key with workflow handlers. The handler invocation"
                 " will already be idempotent by the workflow key itself.",
             )
-        if head.limit_key is not None:
-            raise _no_scope()
         if not query_string:
             return None
-        if query_parameter(query_string, "limit-key") is not None:
-            raise _no_scope()
         if target.is_send:
             return parse_delay(query_string, self._delay_max)
         refuse_delay(query_string)
         return None
-
-
-def _no_scope() -> Problem:
-    return Problem(400, "limit-key requires a scope to be set")
 
 
 def send_reply(invocation_id: str, is_new: bool, execution_time: datetime | None) -> Reply:

@@ -17,6 +17,7 @@ SEGMENTS_MIN: Final = 2
 SEGMENTS_MAX: Final = 7
 # A key is part of several b-tree indexes, whose rows must stay under about 2,700 bytes.
 KEY_BYTES_MAX: Final = 1024
+_VERB: Final = 3  # restate/scope/{scope}/call
 
 
 class Target(NamedTuple):
@@ -44,6 +45,11 @@ def split_path(raw_path: bytes) -> list[str]:
         raise bad_path(text)
     del segments[0]
     return segments
+
+
+def is_scoped(segments: Sequence[str]) -> bool:
+    """Whether a path is `/restate/scope/{scope}/call/...` or `.../send/...`."""
+    return len(segments) > _VERB and segments[1] == "scope" and segments[_VERB] in ("call", "send")
 
 
 def _without_authority(text: str) -> str:

@@ -23,6 +23,7 @@ from howdah.worker.engine import Engine
 from howdah_api.ingress.bodies import Intake
 from howdah_api.ingress.calls import Calls, outcome_reply
 from howdah_api.ingress.paths import decode_key, parse_target
+from howdah_api.ingress.scopes import check_scope, unscoped
 from howdah_api.ingress.waits import Waits
 from howdah_api.problems import (
     Problem,
@@ -40,7 +41,6 @@ BODY_BYTES_MAX: Final = 64 * 1024
 OUTPUT_NOT_READY: Final = 470  # the exists-but-not-yet status that clients of this interface know
 # `restate/invocation/{id}/{verb}` is the shortest and the longest path of a single invocation.
 _BY_ID_SEGMENTS: Final = 4
-_SCOPED_SEGMENTS: Final = 6  # restate/scope/{scope}/call/{service}/{handler}
 
 
 class InvocationTarget(msgspec.Struct, tag_field="target", tag="invocation"):
@@ -106,9 +106,6 @@ class Results:
         if word == "workflow" and count == 5 and segments[-1] in VERBS:
             _require(method, "GET")
             return await self._workflow(segments[4], segments[2], decode_key(segments[3]), intake)
-        if word == "scope" and count >= _SCOPED_SEGMENTS and segments[3] in ("call", "send"):
-            service = await self._calls.find_service(segments[4])
-            raise _no_scopes(is_object=service.kind == "object")
         raise not_found()
 
     def _health(self) -> Reply:
@@ -143,15 +140,17 @@ class Results:
             raise Problem(500, "cannot read body: it is nested too deeply or not UTF-8") from error
         if isinstance(target, InvocationTarget):
             return await self._result(verb, _read_id(target.invocation_id), intake)
-        if target.scope is not None:
-            raise _no_scopes()
         if isinstance(target, WorkflowTarget):
+            if target.scope is not None:
+                raise unscoped("workflow")
             return await self._workflow(
                 verb, target.workflow_name, _checked_key(target.workflow_key), intake
             )
         service = await self._calls.find_service(target.service)
         if (service.kind != "service") != bool(target.key):
             raise bad_service_path()
+        if target.scope is not None:
+            check_scope(target.scope, service.kind)
         return await self._idempotent(
             verb,
             target.service,
@@ -159,6 +158,7 @@ class Results:
             handler_name=target.handler,
             idempotency_key=target.idempotency_key,
             intake=intake,
+            scope=target.scope,
         )
 
     async def _workflow(self, verb: str, name: str, key: str, intake: Intake) -> Reply:
@@ -178,11 +178,12 @@ class Results:
         handler_name: str,
         idempotency_key: str,
         intake: Intake,
+        scope: str | None = None,
     ) -> Reply:
         handler = await self._calls.find_handler(service, handler_name)
         if not idempotency_key or "\0" in idempotency_key:
             raise _unknown(verb)
-        return await self._found(verb, handler, key, idempotency_key, intake)
+        return await self._found(verb, handler, key, idempotency_key, intake, scope)
 
     async def _found(
         self,
@@ -191,10 +192,11 @@ class Results:
         key: str | None,
         idempotency_key: str,
         intake: Intake,
+        scope: str | None = None,
     ) -> Reply:
         if not handler.is_public:
             raise private_service()
-        found = await self._engine.find_idempotent(handler, key, idempotency_key)
+        found = await self._engine.find_idempotent(handler, key, idempotency_key, scope)
         if found is None:
             raise _unknown(verb)
         return await self._result(verb, found, intake)
@@ -244,9 +246,3 @@ def _unknown(verb: str, id_text: str | None = None) -> Problem:
         return Problem(404, "invocation not found")
     headers: Any = [(b"x-restate-id", id_text.encode())] if id_text is not None else []
     return Problem(404, "not found", source="invocation", headers=headers)
-
-
-def _no_scopes(*, is_object: bool = False) -> Problem:
-    if is_object:
-        return Problem(400, "scope is not supported for Virtual Object targets")
-    return Problem(400, "scoped invocations require vqueues to be enabled")
