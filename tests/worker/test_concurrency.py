@@ -97,8 +97,8 @@ async def test_a_rule_limits_how_many_run_and_the_next_begins_when_one_ends(
     await db.execute(RULE, "shop", 2)
     async with running_engine(dsn, program.services) as engine:
         calls = asyncio.create_task(result(engine, "Caller/all_of", 5))
+        await until_true(lambda: sorted(program.begun) == ["call 0", "call 1"])
         await until(db, HELD, 3)
-        assert sorted(program.begun) == ["call 0", "call 1"]
         assert await db.fetchval(
             "select array_agg(distinct waiting_for) from howdah.invocations where status = 'held'"
         ) == ["room in scope shop, limit key joe"]
