@@ -6,9 +6,12 @@ that fails is a test from then on: add it to SEEDS.
 """
 
 import asyncio
+import contextlib
 import random
 import re
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import takewhile
 from typing import Any, TypeAlias
@@ -24,7 +27,7 @@ from howdah.store.units import Mail
 from support.engines import assert_healthy, send, until
 from support.fleets import Fleet, insist, running_fleet
 from support.models import replay
-from support.random_programs import LEAVES, Operation, count_of, random_program
+from support.random_programs import LEAVES, SCOPE, Operation, count_of, random_program
 from support.random_services import RandomServices
 
 Database: TypeAlias = "asyncpg.Connection[Any]"
@@ -47,7 +50,12 @@ async def test_random_programs_survive_trouble(dsn: str, db: Database, seed: int
     services = RandomServices()
     is_fenced = numbers.random() < 0.4
     programs = {f"{seed}-{number}": random_program(numbers) for number in range(PROGRAMS)}
-    async with running_fleet(dsn, db, services.all, numbers, **WAYS[seed % len(WAYS)]) as fleet:
+    for pattern, concurrency in {SCOPE: 2, f"{SCOPE}/*": 1}.items():
+        await db.execute("select howdah.set_limit_rule($1, $2)", pattern, concurrency)
+    async with (
+        running_fleet(dsn, db, services.all, numbers, **WAYS[seed % len(WAYS)]) as fleet,
+        limits_watched(dsn),
+    ):
         trouble = asyncio.ensure_future(fleet.trouble(fault_part=0.01, fences=is_fenced))
         tasks = [play(dsn, fleet, numbers, key, program) for key, program in programs.items()]
         ids = await asyncio.gather(*tasks)
@@ -62,9 +70,34 @@ async def test_random_programs_survive_trouble(dsn: str, db: Database, seed: int
     await assert_healthy(db)
 
 
+@asynccontextmanager
+async def limits_watched(dsn: str) -> AsyncIterator[None]:
+    """Meanwhile no more than the rules allow are seen to run."""
+
+    async def watch() -> None:
+        connection = await asyncpg.connect(dsn)
+        try:
+            while True:
+                rows = await connection.fetch("select * from howdah.limits where running > 0")
+                for row in rows:
+                    assert row["running"] <= row["concurrency"], row
+                    happened["full places"] += row["running"] == row["concurrency"]
+                await asyncio.sleep(0.002)
+        finally:
+            await connection.close()
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+
 def test_there_was_trouble() -> None:
     if happened["seeds"] == len(SEEDS):
-        words = ("crashes", "fences", "lost calls", "replays", "cancellations")
+        words = ("crashes", "fences", "lost calls", "replays", "cancellations", "full places")
         assert min(happened[word] for word in words) > 0, happened
 
 

@@ -86,6 +86,7 @@ class ModelAttempt:
             "step": (Kind.RUN, str(number), None),
             "failing step": (Kind.RUN, str(number), None),
             "sleep": (Kind.SLEEP, None, None),
+            "scoped call": (Kind.CALL, "Scoped/answer", b"%d" % number),
             "call": (Kind.CALL, f"Leaf/{number % LEAVES}/answer", b"%d" % number),
             "promise p": (Kind.GET_PROMISE, "promise p", None),
             "promise q": (Kind.GET_PROMISE, "promise q", None),

@@ -28,9 +28,12 @@ from howdah import (
 Operation: TypeAlias = list[Any]
 
 KINDS = [
-    "step", "step", "failing step", "sleep", "sleep", "call", "call", "awakeable", "awakeable",
+    "step", "step", "failing step", "sleep", "sleep", "call", "call", "scoped call",
+    "awakeable", "awakeable",
     "signal a", "signal a", "signal b", "promise p", "promise q", "peek p",
 ]  # fmt: skip
+SCOPE = "room"
+"""Where the scoped calls of all programs are counted."""
 LEAVES = 3
 """Keys that the calls of all programs share."""
 WAYS = ["one", "first", "all", "some", "each"]

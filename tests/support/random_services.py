@@ -10,9 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from howdah import (
+    Context,
     DurableFuture,
     InvocationRetryPolicy,
     ObjectContext,
+    Service,
     TerminalError,
     VirtualObject,
     Workflow,
@@ -20,7 +22,7 @@ from howdah import (
     WorkflowSharedContext,
 )
 from howdah.service import AnyService
-from support.random_programs import LEAVES, Operation, execute
+from support.random_programs import LEAVES, SCOPE, Operation, execute
 
 FAST = InvocationRetryPolicy(initial_interval=timedelta(milliseconds=1))
 
@@ -53,6 +55,16 @@ class RandomServices:
             return f"leaf {count}"
 
         self.answer = answer
+        self.scoped = scoped = Service("Scoped", invocation_retry_policy=FAST)
+
+        @scoped.handler("answer")
+        async def answer_in_scope(ctx: Context, number: int) -> str:
+            """Take a step and a rest, alone in its limit key."""
+            await ctx.run("step", lambda: None)
+            await ctx.sleep(timedelta(milliseconds=number % 5))
+            return f"scoped {number}"
+
+        self.answer_in_scope = answer_in_scope
 
         @program.main()
         async def run(ctx: WorkflowContext, operations: list[Operation]) -> list[str]:
@@ -83,7 +95,7 @@ class RandomServices:
 
     @property
     def all(self) -> list[AnyService]:
-        return [self.leaf, self.program]
+        return [self.leaf, self.scoped, self.program]
 
 
 class _Real:
@@ -105,6 +117,9 @@ class _Real:
             return ctx.sleep(timedelta(milliseconds=number * 3))
         if kind == "call":
             return ctx.object_call(self._services.answer, key=str(number % LEAVES), arg=number)
+        if kind == "scoped call":
+            scope = ctx.scope(SCOPE, f"leaf{number % LEAVES}")
+            return scope.service_call(self._services.answer_in_scope, number)
         if kind == "awakeable":
             return ctx.awakeable(type_hint=str)[1]
         if kind.startswith("signal"):
