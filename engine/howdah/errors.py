@@ -426,6 +426,7 @@ class RemoteFailure(RetryableError):
         status_code: What the endpoint gave, 500 otherwise.
         remote_code: The condition by the name that the service protocol has for it, RT….
         remote_stacktrace: As the endpoint sent it.
+        ending: What is to become of the invocation at once: 'pause' or 'fail'; None: its policy says.
     """
 
     code = "HD4004"
@@ -438,8 +439,10 @@ class RemoteFailure(RetryableError):
         status_code: int = 500,
         remote_stacktrace: str | None = None,
         retry_after: timedelta | None = None,
+        ending: Literal["pause", "fail"] | None = None,
     ) -> None:
         super().__init__(message, retry_after)
+        self.ending = ending
         self.status_code = status_code
         self.remote_code = remote_code
         self.remote_stacktrace = remote_stacktrace

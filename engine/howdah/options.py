@@ -671,6 +671,15 @@ class Options:
             parse=_parse_path,
         ),
     )
+    remote_protocol_max: int = field(
+        default=6,
+        metadata=_count(
+            "HOWDAH_REMOTE_PROTOCOL_MAX",
+            "The newest version of the service protocol with which remote deployments begin invocations.",
+            low=5,
+            high=7,
+        ),
+    )
     log_level: str = field(
         default="info",
         metadata=_knob(

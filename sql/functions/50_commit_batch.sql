@@ -64,7 +64,7 @@ create or replace function howdah_core.commit_batch(
   d_service int[], d_key text[], d_retention interval[],
   d_journal_retention interval[],
   s_u int[], s_status text[], s_run_at timestamptz[], s_delay interval[], s_wait_ids text[],
-  s_wait_all boolean[], s_note text[], s_q int[], s_uncounted boolean[],
+  s_wait_all boolean[], s_tree text[], s_note text[], s_q int[], s_uncounted boolean[],
   f_u int[], f_failure jsonb[])
 returns table (
   what "char", id uuid, n int, name text, value bytea, ref uuid, detail jsonb, at timestamptz,
@@ -735,7 +735,7 @@ begin
   if cardinality(s_u) > 0 then
     update howdah_core.live l
        set status = z.status, worker = null, run_at = z.run_at, modified_at = v_ts,
-           wait_ids = z.wait_ids, wait_all = z.wait_all, wait_note = z.note,
+           wait_ids = z.wait_ids, wait_all = z.wait_all, wait_tree = z.tree, wait_note = z.note,
            q = coalesce(z.q, l.q), deployment = case when z.q is null then l.deployment end,
            attempts = case when z.uncounted then greatest(l.attempts - 1, 0) else
                       case z.status when 'suspended' then 0
@@ -744,11 +744,11 @@ begin
       from (select o.ct, s.status,
                    coalesce(least(s.run_at, v_ts + s.delay), case when s.status = 'ready' then v_ts end)
                      as run_at,
-                   s.wait_ids::int[] as wait_ids, s.wait_all, s.note, s.q,
+                   s.wait_ids::int[] as wait_ids, s.wait_all, s.tree::int[] as tree, s.note, s.q,
                    coalesce(s.uncounted, false) as uncounted
-              from unnest(s_u, s_status, s_run_at, s_delay, s_wait_ids, s_wait_all, s_note, s_q,
-                          s_uncounted)
-                   s(u, status, run_at, delay, wait_ids, wait_all, note, q, uncounted)
+              from unnest(s_u, s_status, s_run_at, s_delay, s_wait_ids, s_wait_all, s_tree, s_note,
+                          s_q, s_uncounted)
+                   s(u, status, run_at, delay, wait_ids, wait_all, tree, note, q, uncounted)
               cross join lateral (select k.ctid ct from howdah_core.live k
                                    where k.id = u_id[s.u] offset 0) o
              where v_ok[s.u]) z
@@ -762,7 +762,7 @@ begin
                  cross join lateral (
                    select k.ctid ct from howdah_core.live k
                     where k.id = u_id[s.u] and k.status = 'suspended'
-                      and howdah_core.is_satisfied(k.id, k.wait_ids, k.wait_all) offset 0) o
+                      and howdah_core.is_satisfied(k.id, k.wait_ids, k.wait_all, k.wait_tree) offset 0) o
                  where v_ok[s.u] and s.status = 'suspended') z
          where l.ctid = z.ct
         returning l.id, l.q)

@@ -104,7 +104,7 @@ begin
         update howdah_core.live k
            set status = 'ready', run_at = v_ts, modified_at = v_ts, wait_ids = null, wait_note = null
          where k.id = v_i.parent_id and k.status = 'suspended'
-           and howdah_core.is_satisfied(k.id, k.wait_ids, k.wait_all)
+           and howdah_core.is_satisfied(k.id, k.wait_ids, k.wait_all, k.wait_tree)
         returning k.q)
       select queues || array_agg(woken.q) into queues from woken;
       select k.id, k.worker into mail_id, mail_worker

@@ -22,7 +22,7 @@ begin
               cross join lateral (
                 select k.id from howdah_core.live k
                  where k.id = u.id and k.status = 'suspended'
-                   and howdah_core.is_satisfied(k.id, k.wait_ids, k.wait_all)
+                   and howdah_core.is_satisfied(k.id, k.wait_ids, k.wait_all, k.wait_tree)
                    for no key update skip locked) x) z
      where l.id = z.id
     returning l.id, l.q;

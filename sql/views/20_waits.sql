@@ -1,6 +1,6 @@
--- What suspended invocations wait for, one row for each awaited thing: the command whose completion
--- is missing, or signal. A wait names completion ids; one scan of the invocation's own journal finds
--- their commands. Signals have no command: their ids are negative. A
+-- What invocations wait for, one row for each awaited thing: the command whose completion is missing, or
+-- signal. Suspended ones, and running ones whose endpoints say it. A wait names completion ids; one scan of
+-- the invocation's own journal finds their commands. Signals have no command: their ids are negative. A
 -- call may have a second id, for the callee's id (id_cid).
 create view howdah.waits as
 select
@@ -28,7 +28,8 @@ join howdah_core.journal j on j.id = l.id and j.kind < 100
 cross join lateral (
   values (j.cid), (case when j.kind in (5, 6) then howdah_core.id_cid(j.kind, j.cid, j.detail) end)
 ) w (completion_id)
-where l.status = 'suspended'
+where l.status in ('suspended', 'running')
+  and l.wait_ids is not null
   and w.completion_id = any (l.wait_ids)
 union all
 select
@@ -47,11 +48,12 @@ select
   null
 from howdah_core.live l
 cross join lateral unnest(l.wait_ids) w (completion_id)
-where l.status = 'suspended'
+where l.status in ('suspended', 'running')
+  and l.wait_ids is not null
   and w.completion_id < 0;
 
 comment on view howdah.waits is
-  'What suspended invocations wait for: one row for each awaited command or signal.';
+  'What invocations wait for that are suspended, or whose endpoints say so: one row for each awaited command or signal.';
 comment on column howdah.waits.invocation_id is 'Who waits.';
 comment on column howdah.waits.completion_id is
   'The completion that is awaited: howdah.journal.completion_id. Negative for signals.';

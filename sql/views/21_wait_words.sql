@@ -1,4 +1,4 @@
--- What a suspended invocation waits for, in one line; only what is not answered yet is named, and
+-- What an invocation waits for, in one line; only what is not answered yet is named, and
 -- of that the first three. Read by howdah.invocations.
 create view howdah_core.wait_words as
 select
@@ -31,4 +31,4 @@ from (
 ) t;
 
 comment on view howdah_core.wait_words is
-  'What each suspended invocation waits for, in one line. Part of howdah.invocations.';
+  'What each invocation waits for, in one line. Part of howdah.invocations.';

@@ -44,6 +44,8 @@ select
         from howdah_core.keylock k where k.service = i.service and k.key = i.key)
     when 'suspended' then coalesce(
       (select w.words from howdah_core.wait_words w where w.invocation_id = s.id), 'mail')
+    when 'running' then
+      (select w.words from howdah_core.wait_words w where w.invocation_id = s.id)
   end as waiting_for,
   s.worker,
   (select d.name from howdah_core.deployment d where d.no = s.deployment) as deployment,
@@ -117,7 +119,7 @@ comment on column howdah.invocations.failure is
 comment on column howdah.invocations.next_retry_at is
   'While backing off: when the next attempt is due.';
 comment on column howdah.invocations.waiting_for is
-  'What it waits for, in words; null when it runs or is completed. All of it is in howdah.waits.';
+  'What it waits for, in words; null when it is completed, or runs and does not say. All of it is in howdah.waits.';
 comment on column howdah.invocations.worker is
   'The worker that executes it now, or that completed it: howdah.workers.worker.';
 comment on column howdah.invocations.deployment is 'The version of the code that last executed it.';

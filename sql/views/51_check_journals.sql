@@ -37,7 +37,7 @@ select 'an output goes with its outcome', j.id, 'entry ' || j.idx || ' is not th
  where j.kind = 2
    and (not exists (select from howdah_core.outcome o
                      where o.id = j.id and o.outcome in ('succeeded', 'failed')
-                       and (o.outcome = 'failed') = (j.detail is not null)
+                       and (o.outcome = 'failed') = coalesce(j.detail ? 'code', false)
                        and o.value is not distinct from coalesce(j.value, o.value))
         or exists (select from howdah_core.journal later
                     where later.id = j.id and later.idx > j.idx));

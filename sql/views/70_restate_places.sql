@@ -12,21 +12,21 @@ from (
   select
     l.id, l.status as place, l.created_at, l.started_at, l.modified_at,
     null::timestamptz as completed_at, null::timestamptz as expires_at, l.run_at, l.attempts,
-    l.deployment, l.worker, l.wait_ids, l.wait_note,
+    l.deployment, l.worker, l.wait_ids, l.wait_all, l.wait_tree, l.wait_note,
     null::text as outcome, null::int as code, null::text as message
   from howdah_core.live l
   union all
   select
     b.id, 'inbox', b.created_at, null, b.created_at,
     null, null, null, null,
-    null, null, null, null,
+    null, null, null, null, null, null,
     null, null, null
   from howdah_core.inbox b
   union all
   select
     o.id, 'completed', o.created_at, o.started_at, o.completed_at,
     o.completed_at, o.expires_at, null, null,
-    o.deployment, o.worker, null, null,
+    o.deployment, o.worker, null, null, null, null,
     o.outcome, o.code, o.message
   from howdah_core.outcome o
 ) s

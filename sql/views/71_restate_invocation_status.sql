@@ -36,8 +36,11 @@ select
     where i.id = s.parent_id) as invoked_by_target,
   howdah_core.restate_id(s.restarted_from) as restarted_from,
   howdah_core.restate_deployment_id(s.deployment_name) as pinned_deployment_id,
-  case when s.deployment is not null then least(coalesce(s.max_protocol_version, 7), 7)
-    end as pinned_service_protocol_version,
+  case when s.max_protocol_version is not null then coalesce(
+         (select (j.detail->>'protocol')::int
+            from howdah_core.journal j where j.id = s.id and j.kind < 100 order by j.idx limit 1),
+         least(s.max_protocol_version, 6))
+       when s.deployment is not null then 7 end as pinned_service_protocol_version,
   null::text as trace_id,
   (select coalesce(max(j.idx), 0) + 1 from howdah_core.journal j where j.id = s.id) as journal_size,
   (select count(*)::int + 1
@@ -60,17 +63,8 @@ select
   case when s.place = 'suspended' then
     array(select 1 union select -w from unnest(s.wait_ids) w where w between -268435455 and -1
            order by 1) end as suspended_waiting_for_signals,
-  case when s.place = 'suspended' then json_build_object('Unknown', (
-    select json_agg(json_build_object('Single', x.leaf) order by x.rank, x.n)
-      from (select 1 as rank, w as n, json_build_object('CompletionId', w) as leaf
-              from unnest(s.wait_ids) w where w > 0
-            union all
-            select 2, z.n, json_build_object('SignalIndex', z.n)
-              from (select 1 as n
-                    union select -w from unnest(s.wait_ids) w where w between -268435455 and -1) z
-            union all
-            select 3, 0, json_build_object('SignalName', substr(n, 8))
-              from unnest(string_to_array(s.wait_note, ', ')) n) x))::text end as suspended_waiting_future_json,
+  case when s.place = 'suspended'
+    then howdah_core.awaited_json(s.wait_ids, s.wait_all, s.wait_tree, s.wait_note) end as suspended_waiting_future_json,
   s.id as id_uuid,
   s.parent_id as invoked_by_uuid,
   s.place as place

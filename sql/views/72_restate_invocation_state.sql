@@ -44,7 +44,8 @@ select
      left join howdah_core.journal j on j.id = f.id and j.idx = f.entry_index
     where f.id = s.id
     order by f.n desc limit 1) as last_failure_related_command_type,
-  null::text as last_awaiting_on_future_json,
+  case when s.place = 'running' and s.wait_ids is not null
+    then howdah_core.awaited_json(s.wait_ids, s.wait_all, s.wait_tree, s.wait_note) end as last_awaiting_on_future_json,
   s.id as id_uuid
 from howdah_core.restate_places s
 where s.place in ('running', 'backing_off');
@@ -80,6 +81,7 @@ comment on column restate.sys_invocation_state.last_failure_related_command_name
   'The name of the command that failed.';
 comment on column restate.sys_invocation_state.last_failure_related_command_type is
   'The type of the command that failed.';
-comment on column restate.sys_invocation_state.last_awaiting_on_future_json is 'Always null.';
+comment on column restate.sys_invocation_state.last_awaiting_on_future_json is
+  'While it is executed by an endpoint that says it: what it waits for, as JSON.';
 comment on column restate.sys_invocation_state.id_uuid is
   'The id as uuid: what to filter on in SQL of your own.';

@@ -160,7 +160,7 @@ def test_admin_tells_health_and_version(server: Any) -> None:
         "min_admin_api_version": 2,
         "max_admin_api_version": 4,
         "ingress_endpoint": server.ingress,
-        "features": {"vqueues": True},
+        "features": {"vqueues": True, "protocol_v7": False},
     }
     assert nothing.status_code == 404
     assert nothing.json() == {"message": "There is nothing at /nothing", "restate_code": None}

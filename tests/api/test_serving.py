@@ -332,3 +332,13 @@ def test_dev_serves_anew_when_a_file_changes(servers: Servers, dsn: str, tmp_pat
         except httpx.TransportError:
             time.sleep(0.05)
     assert served.stop() == 0
+
+
+def test_whether_version_7_of_the_service_protocol_is_on_is_told(
+    servers: Servers, dsn: str
+) -> None:
+    served = servers.serve(dsn, HOWDAH_REMOTE_PROTOCOL_MAX="7")
+
+    version = httpx.get(f"{served.admin}/version", trust_env=False).json()
+
+    assert version["features"]["protocol_v7"] is True

@@ -148,6 +148,16 @@ async def test_a_manifest_that_cannot_be_used_is_refused(body: bytes, code: str)
         assert (await failure(server.uri)).code == code
 
 
+async def test_an_endpoint_that_is_too_new_for_the_option_is_refused_and_told_so() -> None:
+    body = json.dumps({**MANIFEST, "minProtocolVersion": 7}).encode()
+    async with serving(answering(body)) as server, endpoint(server.uri) as made:
+        assert (await discover(made, newest=7)).manifest.min_protocol_version == 7
+        with pytest.raises(DiscoveryError, match="HOWDAH_REMOTE_PROTOCOL_MAX") as caught:
+            await discover(made, newest=6)
+
+    assert caught.value.code == "META0012"
+
+
 @pytest.mark.parametrize(
     "content_type",
     ["application/json", MEDIA_TYPES[0].replace("v1", "v5"), MEDIA_TYPES[1] + "; charset=utf-8"],

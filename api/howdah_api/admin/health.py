@@ -22,7 +22,7 @@ class Health:
             "min_admin_api_version": OLDEST,
             "max_admin_api_version": NEWEST,
             "ingress_endpoint": ingress_url,
-            "features": {"vqueues": True},
+            "features": {"vqueues": True, "protocol_v7": engine.options.remote_protocol_max >= 7},
         }
 
     async def health(self, _: Request) -> Response:

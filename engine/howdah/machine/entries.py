@@ -57,7 +57,8 @@ CANCEL = -1
 """The id of the signal that cancels an invocation."""
 AWAKEABLE_FIRST = 17
 """Awakeables are signals numbered from here on; number n has the id -n."""
-_NAMED_FIRST = 1 << 28
+NAMED_FIRST = 1 << 28
+"""Signals with a name have ids from here on, negative: see `signal_cid`."""
 
 
 class Entry(NamedTuple):
@@ -91,7 +92,7 @@ def signal_cid(name: str) -> int:
     decide who gets what. Source: sql/functions/84_signals.sql, signal_cid.
     """
     digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
-    return -(_NAMED_FIRST + int(digest[:7], 16))
+    return -(NAMED_FIRST + int(digest[:7], 16))
 
 
 _WORDS = {

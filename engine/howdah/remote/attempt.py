@@ -13,7 +13,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 from uuid import UUID
 
@@ -21,16 +21,19 @@ import msgspec
 
 from howdah.errors import InvalidId, RemoteFailure, UnknownTarget
 from howdah.ids import parse_awakeable_id, parse_id, uuid7
-from howdah.machine.entries import NOTIFICATION, Entry, Kind, signal_cid
+from howdah.machine.entries import CANCEL, NAMED_FIRST, NOTIFICATION, Entry, Kind, signal_cid
 from howdah.remote.entries import (
     COMMANDS,
     Command,
+    asks_for_scope,
     failure_json,
     input_message,
     read_command,
     to_wire,
 )
+from howdah.remote.futures import TooDeep, Tree, Wait, read_future, read_lists
 from howdah.remote.ledger import Ledger, check_signal
+from howdah.remote.versions import MARK, UNMARKED, VersionMismatch, choose_version, recorded_version
 from howdah.remote.wire import (
     ACK_REQUESTED,
     CLASSES,
@@ -46,6 +49,7 @@ from howdah.store.units import Ask, Mail, NewInvocation, Outcome, Record, Unit
 from howdah.store.units import Final as End
 from howdah.worker.attempt import Attempt
 from howdah.worker.failures import failed_outcome
+from howdah.worker.showing import Awaited
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -56,8 +60,6 @@ if TYPE_CHECKING:
 
 BIDIRECTIONAL: Final = "BIDI_STREAM"
 CONTENT_TYPE: Final = "application/vnd.restate.invocation.v"
-VERSION_MAX: Final = 6
-"""The newest version of the protocol that is spoken."""
 DRAIN_SECONDS: Final = 5.0
 """How long an endpoint may take to end its response after it has said its last word."""
 ENVELOPE_BYTES: Final = 64 * 1024
@@ -78,12 +80,19 @@ _TOO_MUCH: Final = (
     "the invocation has recorded more than HOWDAH_JOURNAL_BYTES_MAX: divide its work among several"
     " invocations, or raise the limit, which is"
 )
-_CANCEL_SIGNAL: Final = 1
 _SEED_MASK: Final = (1 << 64) - 1
 _RETRY_AFTER_SECONDS_MAX: Final = 3600.0
 _STATUS_CODES: Final = {502: "RT0010", 504: "RT0010", 429: "RT0023", 503: "RT0023",
                         415: "RT0015", 413: "RT0019"}  # fmt: skip
 _SDK_CODES: Final = {570: "RT0016", 571: "RT0012"}
+_ENDINGS: Final[Mapping[int, Literal["pause", "fail"]]] = {1: "pause", 2: "fail"}
+"""What an error asks for, from version 7 on; 0, or what nobody knows: to be tried again."""
+_WITH_TREES: Final = 7
+"""The first version with trees of futures, word of waits, acknowledgements, errors that decide."""
+_WORDS_MAX: Final = 16
+"""How often an endpoint may say what it waits for before it must wait for a commit."""
+_SHOWN_BYTES_MAX: Final = 16 * 1024
+"""How long such a word may be to be shown."""
 _ASKS: Final = frozenset(
     {
         Kind.GET_LAZY_STATE, Kind.GET_LAZY_STATE_KEYS, Kind.GET_PROMISE, Kind.PEEK_PROMISE,
@@ -97,6 +106,8 @@ class RemoteAttempt(Attempt):
     """Drives one invocation at its deployment."""
 
     __slots__ = (
+        "_awaited",
+        "_awaiting_on",
         "_decoder",
         "_deployment",
         "_drain_timer",
@@ -116,9 +127,11 @@ class RemoteAttempt(Attempt):
         "_sized",
         "_suspension",
         "_unclocked",
+        "_unmarked",
         "_unread",
         "_unsent",
         "_version",
+        "_words",
     )
 
     def __init__(
@@ -133,7 +146,9 @@ class RemoteAttempt(Attempt):
         super().__init__(engine, record, row, handler)
         self._deployment = deployment
         self._endpoint = endpoint
-        self._version = min(deployment.max_protocol_version, VERSION_MAX)
+        self._version = 0
+        # Whether the next command is the first, and has to say which version it is of.
+        self._unmarked = False
         self._decoder = Decoder(engine.options.value_bytes_max + ENVELOPE_BYTES)
         self._exchange: Exchange | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
@@ -152,7 +167,11 @@ class RemoteAttempt(Attempt):
         self._journal_bytes = sum(map(_bytes_of, record.journal))
         self._journal_bytes_max = engine.options.journal_bytes_max
         self._output: Command | None = None
-        self._suspension: Any = None
+        self._suspension: Tree | None = None
+        # What it waits for, as it said last, and as it was read for those who look.
+        self._awaiting_on: bytes | None = None
+        self._awaited: Awaited | None = None
+        self._words = 0
         self._unclocked: set[int] = set()
         self._unsent: Counter[int] = Counter()  # signals may come more than once
         self._sent_ack_only: set[int] = set()
@@ -161,6 +180,8 @@ class RemoteAttempt(Attempt):
 
     def _start(self) -> None:
         record, row = self.record, self.row
+        if not self._choose_version():
+            return
         media_type = f"{CONTENT_TYPE}{self._version}"
         headers = [
             ("content-type", media_type),
@@ -190,6 +211,23 @@ class RemoteAttempt(Attempt):
             listener=self,
         )
 
+    def _choose_version(self) -> bool:
+        """Choose the version of the protocol; False: there is none, and the attempt has failed."""
+        deployment = self._deployment
+        recorded = recorded_version(self.record.journal)
+        try:
+            self._version = choose_version(
+                recorded,
+                deployment.min_protocol_version,
+                deployment.max_protocol_version,
+                self.engine.options.remote_protocol_max,
+            )
+        except VersionMismatch as problem:
+            self._refuse(problem.code, str(problem))
+            return False
+        self._unmarked = recorded is None and self._version != UNMARKED
+        return True
+
     def _start_message(self) -> bytes:
         record = self.record
         seed = (record.seed or self.id).int
@@ -202,6 +240,8 @@ class RemoteAttempt(Attempt):
             duration=record.failing_ms,
             random_seed=(seed ^ seed >> 64) & _SEED_MASK,
         )
+        if self._version >= _WITH_TREES and record.idempotency_key:
+            start.idempotency_key = record.idempotency_key
         if self.key is not None:
             start.key = self.key
             for name, value in self.state.items():
@@ -306,7 +346,7 @@ class RemoteAttempt(Attempt):
             self._refuse("RT0003", str(error))
             return
         except ProtocolViolation as error:
-            self._refuse("RT0012", str(error))
+            self._refuse_violation(error)
             return
         self.flush()
         is_behind = bool(messages or self._unread)
@@ -330,22 +370,44 @@ class RemoteAttempt(Attempt):
 
     def _note_committed(self, unit: Unit) -> None:
         """Make room for what was taken into this unit."""
+        self._words = 0
         if self.unit is None or unit is self._sized:
             self._size = 0
         else:
             self._size -= self._earlier
         self._earlier = 0
 
-    def _refuse(self, code: str, problem: str, delay: timedelta | None = None) -> None:
+    def _refuse(
+        self,
+        code: str,
+        problem: str,
+        delay: timedelta | None = None,
+        ending: Literal["pause"] | None = None,
+    ) -> None:
         self._fail(
             RemoteFailure(
                 f"deployment {self._deployment.name}: {problem}",
                 remote_code=code,
                 retry_after=delay,
+                ending=ending,
             )
         )
 
+    def _refuse_violation(self, error: ProtocolViolation) -> None:
+        if isinstance(error, TooDeep):
+            # The next attempt would say the same.
+            self._refuse("RT0025", str(error), ending="pause")
+        else:
+            self._refuse("RT0012", str(error))
+
     def _on_message(self, number: int, flags: int, payload: bytes) -> None:
+        self._awaiting_on = None
+        if number == Type.AWAITING_ON and self._version >= _WITH_TREES:
+            self._on_awaiting(payload)
+            if self._words < _WORDS_MAX:
+                # Nothing is to be committed for it.
+                self._words += 1
+                return
         if self._journal_bytes > self._journal_bytes_max and number in _RECORDED:
             self._refuse("RT0003", f"{_TOO_MUCH} {self._journal_bytes_max} bytes")
             return
@@ -359,7 +421,7 @@ class RemoteAttempt(Attempt):
             proposal = parse(number, payload)
             cid = proposal.result_completion_id
             self._ledger.propose(cid)
-            if flags & ACK_REQUESTED:
+            if flags & ACK_REQUESTED and self._version >= _WITH_TREES:
                 self._sent_ack_only.add(cid)
             if proposal.HasField("failure"):
                 detail = failure_json(proposal.failure)
@@ -368,7 +430,7 @@ class RemoteAttempt(Attempt):
                 self.notify(Kind.RUN_COMPLETED, cid, proposal.value, None)
         elif number == Type.SUSPENSION:
             self._has_ended = True
-            self._on_suspension(parse(number, payload))
+            self._on_suspension(self._read_suspension(parse(number, payload)))
         elif number == Type.END:
             self._has_ended = True
             self._on_completed()
@@ -384,6 +446,9 @@ class RemoteAttempt(Attempt):
     # Commands and their effects.
 
     def _append(self, command: Command, ref: UUID | None = None) -> Entry:
+        if self._unmarked:
+            command.facts[MARK] = self._version
+            self._unmarked = False
         entry = command.entry(self.machine.next_index(), ref)
         self._journal_bytes += _bytes_of(entry)
         self.pending().entries.append(entry)
@@ -391,6 +456,9 @@ class RemoteAttempt(Attempt):
 
     def _on_command(self, command: Command) -> None:
         kind, unit = command.kind, self.pending()
+        if asks_for_scope(command):
+            self._refuse("RT0024", "scopes and limit keys are not supported")
+            return
         if command.cid is not None:
             self._ledger.ask(command.cid, kind)
         if kind == Kind.OUTPUT:
@@ -566,43 +634,98 @@ class RemoteAttempt(Attempt):
         self._append(output)
         self._complete(self.pending(), outcome)
 
-    def _on_suspension(self, message: Any) -> None:
-        future = message.awaiting_on if message.HasField("awaiting_on") else message
-        completions: set[int] = set()
-        signals: set[int] = set()
-        names: set[str] = set()
-        _collect(future, completions, signals, names)
-        self._ledger.check_awaited(completions, signals)
-        ids = completions | {-n for n in signals} | {signal_cid(name) for name in names}
-        if not ids:
-            self._refuse("RT0012", "it suspended without awaiting anything")
-            return
+    def _read_suspension(self, message: Any) -> Tree:
+        if self._version < _WITH_TREES:
+            return self._checked(read_lists(message))
+        return self._checked(read_future(message.awaiting_on))
+
+    def _checked(self, tree: Tree) -> Tree:
+        self._ledger.check_awaited(tree.completions, tree.signals)
+        if not tree.ids:
+            raise ProtocolViolation("it waits for nothing")
+        return tree
+
+    def _is_there(self, cid: int) -> bool:
+        """Whether what an endpoint waits for is in the journal, or on its way there.
+
+        A cancellation, and signals of a name, may come again: those that the endpoint was told of are
+        not what it waits for.
+        """
+        if self._unsent[cid] > 0:
+            return True
+        return (cid > 0 or -NAMED_FIRST < cid < CANCEL) and self.machine.has_arrived(cid)
+
+    def _on_suspension(self, tree: Tree) -> None:
         unit = self.pending()
         fresh = {
             entry.cid: timedelta(milliseconds=msgspec.json.decode(entry.detail)["delay_ms"])
             for entry in unit.entries
-            if entry.kind == Kind.SLEEP and entry.cid in completions and entry.detail is not None
+            if entry.kind == Kind.SLEEP and entry.cid in tree.completions and entry.detail
         }
-        if (completions & self._unclocked).difference(fresh):
+        if (tree.completions & self._unclocked).difference(fresh):
             # When it is to be woken is known once these sleeps are on disk.
-            self._suspension = message
+            self._suspension = tree
             self.flush()
             return
-        if any(self._unsent[cid] for cid in ids):
-            # It is there already, only the endpoint could not be told any more.
+        wait = tree.left(self._is_there, self._ledger.has_failed)
+        if wait.is_resolved and not tree.ids.isdisjoint(self._unsent):
+            # It is there already, only the endpoint was not told of it, or too late.
             unit.final = End("S", status="ready")
+        elif not wait.ids:
+            self._refuse("RT0012", "it suspended, though it has all that it waits for")
+            return
         else:
-            known = [self.sleeps[cid] for cid in completions if cid in self.sleeps]
+            run_at, delay = self._wakes_at(wait, fresh)
             unit.final = End(
                 "S",
                 status="suspended",
-                run_at=min(known, default=None),
-                delay=min(fresh.values(), default=None),
-                wait_ids=tuple(ids - {-_CANCEL_SIGNAL} or ids),
-                wait_note=", ".join(f"signal {name}" for name in sorted(names)) or None,
+                run_at=run_at,
+                delay=delay,
+                wait_ids=tuple(wait.ids),
+                wait_all=wait.is_all,
+                wait_tree=wait.tree,
+                wait_note=tree.note(wait.ids),
             )
         self._finishing = unit
         self.flush()
+
+    def _wakes_at(
+        self, wait: Wait, fresh: Mapping[int, timedelta]
+    ) -> tuple[datetime | None, timedelta | None]:
+        """When a suspension ends by the clock: the sleeps' times that are known, and those that are not."""
+        known = [self.sleeps[cid] for cid in wait.ids if cid in self.sleeps]
+        delays = [fresh[cid] for cid in wait.ids if cid in fresh]
+        if wait.is_all and len(wait.ids) in (len(known), len(delays)):
+            return max(known, default=None), max(delays, default=None)
+        return min(known, default=None), min(delays, default=None)
+
+    def _on_awaiting(self, payload: bytes) -> None:
+        if not parse(Type.AWAITING_ON, payload).awaiting_on:
+            raise ProtocolViolation("it waits for nothing")
+        self._awaiting_on = payload
+        self._awaited = None
+        self.engine.showing.note(self)
+
+    def awaited(self) -> Awaited | None:
+        """What the endpoint waits for, for those who look; None: it goes on, or did not say."""
+        payload = self._awaiting_on
+        if payload is None or len(payload) > _SHOWN_BYTES_MAX or self._is_done():
+            return None
+        if self._messages or self._unread:
+            return None
+        if self._awaited is None:
+            try:
+                tree = self._checked(read_future(parse(Type.AWAITING_ON, payload).awaiting_on))
+            except ProtocolViolation as error:
+                self._refuse_violation(error)
+                return None
+            wait = tree.left(self._is_there, self._ledger.has_failed)
+            if wait.is_resolved:
+                self._awaiting_on = None
+                return None
+            ids = tuple(sorted(wait.ids))
+            self._awaited = Awaited(ids, wait.is_all, wait.tree, tree.note(wait.ids))
+        return self._awaited
 
     def _on_failed(self, message: Any) -> None:
         delay = None
@@ -617,6 +740,7 @@ class RemoteAttempt(Attempt):
                 remote_code=_SDK_CODES.get(message.code, "RT0007"),
                 remote_stacktrace=message.stacktrace or None,
                 retry_after=delay,
+                ending=_ENDINGS.get(message.behavior) if self._version >= _WITH_TREES else None,
             ),
             name or None,
         )
@@ -634,6 +758,8 @@ class RemoteAttempt(Attempt):
     ) -> Unit:
         """As the local one; until it is sent, it is something that a suspension need not wait for."""
         self._unsent[cid] += 1
+        if detail is not None:
+            self._ledger.note_failed(cid)
         unit = super().notify(kind, cid, value, detail, ref, name)
         self._journal_bytes += _bytes_of(unit.entries[-1])
         return unit
@@ -655,14 +781,15 @@ class RemoteAttempt(Attempt):
                     messages.append(to_wire(entry))
             if messages:
                 self.last_tick = self.engine.tick
+                self._awaited = None
                 exchange.send(b"".join(messages))
         super().on_committed(unit, clock)
         self._note_committed(unit)
         if self._unclocked:
             self._unclocked.difference_update(self.sleeps)
             if self._suspension is not None and not self._is_done():
-                message, self._suspension = self._suspension, None
-                self._on_suspension(message)
+                tree, self._suspension = self._suspension, None
+                self._on_suspension(tree)
         if (self._messages or self._unread) and not self._is_done():
             self._go_on()
 
@@ -702,16 +829,6 @@ class RemoteAttempt(Attempt):
 def _bytes_of(entry: Entry) -> int:
     """About what an entry takes of memory and disk."""
     return len(entry.value or b"") + len(entry.name or "") + len(entry.detail or "") + ENTRY_BYTES
-
-
-def _collect(future: Any, completions: set[int], signals: set[int], names: set[str]) -> None:
-    waiting = [future]
-    while waiting:
-        one = waiting.pop()
-        completions.update(one.waiting_completions)
-        signals.update(one.waiting_signals)
-        names.update(one.waiting_named_signals)
-        waiting.extend(getattr(one, "nested", ()))
 
 
 def _retry_after(text: str | None) -> timedelta | None:

@@ -8,10 +8,8 @@ from typing import Final
 
 from howdah.remote.http import HTTP_2, HTTP_11, Endpoint, EndpointError, Response
 from howdah.remote.manifest import Manifest, ManifestError, read_manifest
+from howdah.remote.versions import NEWEST, OLDEST
 
-MIN_PROTOCOL_VERSION: Final = 5
-MAX_PROTOCOL_VERSION: Final = 7
-"""Versions of the service protocol that howdah knows."""
 PATH: Final = "/discover"
 MEDIA_TYPES: Final = tuple(
     f"application/vnd.restate.endpointmanifest.v{version}+json" for version in (1, 2, 3, 4)
@@ -56,11 +54,15 @@ class Discovered:
     sdk_version: str | None
 
 
-async def discover(endpoint: Endpoint) -> Discovered:
+async def discover(endpoint: Endpoint, *, newest: int = NEWEST) -> Discovered:
     """Ask a deployment what it serves.
 
     Conditions that may pass (it cannot be reached, or says that it is busy) are tried again, four
     times in about a second.
+
+    Args:
+        endpoint: Where it is.
+        newest: The newest version of the protocol with which invocations may begin.
 
     Raises:
         DiscoveryError: META0003: it cannot be reached, or answers with an error; META0005: a name is
@@ -77,7 +79,7 @@ async def discover(endpoint: Endpoint) -> Discovered:
         raise DiscoveryError(
             code, f"The manifest of {endpoint.uri} is refused: {error}."
         ) from error
-    _check_protocol(manifest, response)
+    _check_protocol(manifest, response, newest)
     return Discovered(
         manifest,
         tuple(documents),
@@ -138,13 +140,16 @@ def _check_content_type(response: Response) -> None:
         )
 
 
-def _check_protocol(manifest: Manifest, response: Response) -> None:
+def _check_protocol(manifest: Manifest, response: Response, newest: int) -> None:
     low, high = manifest.min_protocol_version, manifest.max_protocol_version
-    if low > high or low > MAX_PROTOCOL_VERSION or high < MIN_PROTOCOL_VERSION:
+    if low > high or low > newest or high < OLDEST:
+        hint = "Use another version of its SDK."
+        if newest < low <= min(high, NEWEST):
+            hint = "Raise HOWDAH_REMOTE_PROTOCOL_MAX."
         raise DiscoveryError(
             "META0012",
             f"The endpoint speaks versions {low} to {high} of the service protocol, and howdah"
-            f" {MIN_PROTOCOL_VERSION} to {MAX_PROTOCOL_VERSION}. Use another version of its SDK.",
+            f" {OLDEST} to {newest}. {hint}",
         )
     can_stream = response.http_version in (HTTP_2, HTTP_11)
     if manifest.protocol_mode == "BIDI_STREAM" and not can_stream:

@@ -260,6 +260,17 @@ def _read_target(command: Command) -> None:
         raise ProtocolViolation("an attachment without a target")
 
 
+def asks_for_scope(command: Command) -> bool:
+    """Whether a command names a scope or a limit key."""
+    message, kind = command.message, command.kind
+    if kind in (Kind.CALL, Kind.SEND):
+        return bool(message.HasField("scope") or message.HasField("limit_key"))
+    if kind in (Kind.ATTACH, Kind.GET_OUTPUT):
+        targets = message.idempotent_target, message.workflow_target
+        return any(target.HasField("scope") for target in targets)
+    return False
+
+
 # To the endpoint.
 
 

@@ -26,15 +26,18 @@ class Ledger:
         journal: What is recorded, with what every completion id stands for.
     """
 
-    __slots__ = ("_answered", "_kinds")
+    __slots__ = ("_answered", "_failed", "_kinds")
 
     def __init__(self, journal: Iterable[Entry] = ()) -> None:
         self._kinds: dict[int, int] = {}
         self._answered: set[int] = set()
+        self._failed: set[int] = set()
         for entry in journal:
             if entry.kind >= NOTIFICATION:
                 if entry.cid is not None:
                     self._answered.add(entry.cid)
+                    if entry.detail is not None:
+                        self._failed.add(entry.cid)
                 continue
             if entry.cid is not None:
                 self._kinds[entry.cid] = entry.kind
@@ -64,6 +67,14 @@ class Ledger:
         if self._kinds.get(cid) != Kind.RUN or cid in self._answered:
             raise ProtocolViolation(f"completion id {cid} is no step that waits for its result")
         self._answered.add(cid)
+
+    def note_failed(self, cid: int) -> None:
+        """Note that what completes this is a failure."""
+        self._failed.add(cid)
+
+    def has_failed(self, cid: int) -> bool:
+        """Whether what completed this is a failure."""
+        return cid in self._failed
 
     def check_awaited(self, cids: Iterable[int], signals: Iterable[int]) -> None:
         """Raise unless all of this can come.

@@ -211,7 +211,7 @@ class Registrar:
     ) -> Discovered:
         endpoint = self._connector.connect(uri, headers, use_http_11=use_http_11)
         try:
-            return await discover(endpoint)
+            return await discover(endpoint, newest=self._options.remote_protocol_max)
         finally:
             endpoint.close()
 

@@ -71,7 +71,8 @@ class Type(IntEnum):
     SIGNAL = 0xFBFF
 
 
-# Each field: number, name, type. A type in brackets is repeated; a capital names a message.
+# Each field: number, name, type. A type in brackets is repeated; a capital names a message. Futures
+# nest deeper than protobuf reads: they stay bytes, see futures.py.
 _MESSAGES: Final[Mapping[str, str]] = {
     "Void": "",
     "Value": "1 content bytes",
@@ -87,7 +88,7 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "WorkflowTarget": "1 workflow_name string, 2 workflow_key string, 3 scope string",
     "Future": (
         "1 waiting_completions [uint32], 2 waiting_signals [uint32],"
-        " 3 waiting_named_signals [string], 4 nested [Future], 5 combinator uint32"
+        " 3 waiting_named_signals [string], 4 nested [bytes], 5 combinator uint32"
     ),
     "Start": (
         "1 id bytes, 2 debug_id string, 3 known_entries uint32, 4 state_map [StateEntry],"
@@ -96,7 +97,7 @@ _MESSAGES: Final[Mapping[str, str]] = {
     ),
     "Suspension": (
         "1 waiting_completions [uint32], 2 waiting_signals [uint32],"
-        " 3 waiting_named_signals [string], 4 awaiting_on Future"
+        " 3 waiting_named_signals [string], 4 awaiting_on bytes"
     ),
     "Error": (
         "1 code uint32, 2 message string, 3 stacktrace string, 4 related_command_index uint32,"
@@ -106,7 +107,7 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "End": "",
     "CommandAck": "1 command_index uint32",
     "ProposeRunCompletion": "1 result_completion_id uint32, 14 value bytes, 15 failure Failure",
-    "AwaitingOn": "1 awaiting_on Future, 2 executing_side_effects bool",
+    "AwaitingOn": "1 awaiting_on bytes, 2 executing_side_effects bool",
     "ProposeRunCompletionAck": "1 completion_id uint32",
     "Input": "1 headers [Header], 12 name string, 14 value Value",
     "Output": "12 name string, 14 value Value, 15 failure Failure",

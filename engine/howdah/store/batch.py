@@ -21,7 +21,7 @@ _COLUMNS = {
     "t": 7,
     "r": 9,
     "d": 10,
-    "s": 9,
+    "s": 10,
     "f": 2,
 }
 """How many arrays each group of parameters has, in the order of the SQL signature."""
@@ -168,17 +168,20 @@ def _scopes(news: list[NewInvocation]) -> list[Sequence[str | None]]:
     return [()] * _SCOPES
 
 
+def int_array(numbers: Sequence[int] | None) -> str | None:
+    """Numbers as the text of an `int[]`: an array of arrays must be as wide in each row."""
+    return None if numbers is None else "{" + ",".join(map(str, numbers)) + "}"
+
+
 def _add_final(rows: dict[str, list[tuple[Any, ...]]], position: int, unit: Unit) -> None:
     final = unit.final
     assert final is not None
     if final.failure is not None:
         rows["f"].append((position, final.failure))
     if final.letter == "S":
-        waits = None
-        if final.wait_ids is not None:
-            waits = "{" + ",".join(map(str, final.wait_ids)) + "}"
-        rows["s"].append((position, final.status, final.run_at, final.delay, waits, final.wait_all,
-             final.wait_note, final.queue, final.is_uncounted)
+        rows["s"].append((position, final.status, final.run_at, final.delay,
+             int_array(final.wait_ids), final.wait_all, int_array(final.wait_tree), final.wait_note,
+             final.queue, final.is_uncounted)
         )  # fmt: skip
         return
     outcome = final.outcome

@@ -165,9 +165,11 @@ class Final:
     delay: timedelta | None = None
     wait_ids: tuple[int, ...] | None = None
     wait_all: bool = False
+    wait_tree: tuple[int, ...] | None = None
     wait_note: str | None = None
     queue: int | None = None
     is_uncounted: bool = False
+    is_at_once: bool = False
     failure: str | None = None
 
 

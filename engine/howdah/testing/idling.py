@@ -39,7 +39,8 @@ select m.id, 'has unread mail'
   from (select distinct m.id from howdah_core.mailbox m) m
   join howdah_core.live l on l.id = m.id
  where l.status = 'running' and l.id = any ($1::uuid[])
-    or l.status = 'suspended' and howdah_core.is_satisfied(l.id, l.wait_ids, l.wait_all)
+    or l.status = 'suspended'
+       and howdah_core.is_satisfied(l.id, l.wait_ids, l.wait_all, l.wait_tree)
 union all
 select n.id, 'is to ' || n.verb from howdah_core.nudge n
 union all

@@ -14,7 +14,7 @@ import traceback
 from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
 import msgspec
@@ -445,7 +445,10 @@ class Attempt(ABC):
         text = msgspec.json.encode(failure).decode().replace("\\u0000", "\\ufffd")
         delay = None
         is_uncounted = False
-        if isinstance(error, RetryableError) and error.retry_after is not None:
+        ending = error.ending if isinstance(error, RemoteFailure) else None
+        if ending is not None:
+            pass  # nothing is tried again
+        elif isinstance(error, RetryableError) and error.retry_after is not None:
             delay = error.retry_after
             is_uncounted = True
         else:
@@ -457,7 +460,7 @@ class Attempt(ABC):
                 self.id, self.row, self.record.key, self.record.attempts, error, delay
             )
         if delay is None:
-            self._give_up(error, text)
+            self._give_up(error, text, ending)
             return
         unit = self.pending()
         unit.final = Final(
@@ -468,19 +471,28 @@ class Attempt(ABC):
         self._stop_code()
         self.flush()
 
-    def _give_up(self, error: BaseException, failure: str) -> None:
-        """Retries are exhausted: pause, or kill, as the policy says."""
+    def _give_up(
+        self, error: BaseException, failure: str, ending: Literal["pause", "fail"] | None = None
+    ) -> None:
+        """Nothing is tried again: end as the error asks; or else pause, or kill, as the policy says."""
         if not failure:
             failure = failure_detail(500, error, None)
         self._stop_code()
         unit = self.pending()
-        if self.handler.retry_policy.on_max_attempts == "kill":
-            outcome = Outcome(self.id, "killed", b"", 500, words_of(error), None, None, self.row.no)
+        word, code = "", 500
+        if ending == "fail":
+            word, code = "failed", getattr(error, "status_code", 500)
+        elif ending is None and self.handler.retry_policy.on_max_attempts == "kill":
+            word = "killed"
+        if word:
+            outcome = Outcome(self.id, word, b"", code, words_of(error), None, None, self.row.no)
             self._complete(unit, outcome)
             if unit.final is not None:
                 unit.final.failure = failure
             return
-        unit.final = Final("S", status="paused", failure=failure, queue=self._unpinned())
+        unit.final = Final(
+            "S", status="paused", failure=failure, queue=self._unpinned(), is_at_once=bool(ending)
+        )
         self._finishing = unit
         self.flush()
 
@@ -519,7 +531,8 @@ class Attempt(ABC):
             return
         if final.status == "paused":
             logger.error(
-                "an invocation is paused: its attempts are used up",
+                "an invocation is paused: its failure is not to be tried again" if final.is_at_once
+                else "an invocation is paused: its attempts are used up",
                 extra={
                     "invocation_id": str(self.id), "attempt": self.record.attempts,
                     "service": self.row.service, "handler": self.row.name,

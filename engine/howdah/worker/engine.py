@@ -53,6 +53,7 @@ from howdah.worker.operating import Operating
 from howdah.worker.patching import patch_handler
 from howdah.worker.promoting import Promoting
 from howdah.worker.recovery import Recovery
+from howdah.worker.showing import SHOW_SECONDS, Showing
 from howdah.worker.skipping import Skipping
 from howdah.worker.suspending import TICK_SECONDS, Suspending
 from howdah.worker.sweeping import SWEEP_SECONDS, Sweeping
@@ -186,6 +187,7 @@ class Engine:
         self.promoting = Promoting(self)
         self.sweeping = Sweeping(self)
         self.observing = Observing(self)
+        self.showing = Showing(self)
         self.skipping = Skipping(self)
         self.suspending = Suspending(self)
         self.recovery = Recovery(self)
@@ -290,6 +292,7 @@ class Engine:
         self.loops.every(SWEEP_SECONDS, self.sweeping.run_once)
         self.loops.every(TICK_SECONDS, self.suspending.run_once)
         self.loops.every(OBSERVE_SECONDS, self.observing.run_once)
+        self.loops.every(SHOW_SECONDS, self.showing.run_once)
         self.loops.every(self.options.cleanup_interval.total_seconds(), self.cleaning.run_once)
         self.loops.every(REGISTRY_SECONDS, self.reload_registry)
         self.loops.start(self.promoting.poll.run(self.promoting.run_once))
