@@ -12,7 +12,7 @@ import pytest_asyncio
 from sdk.world import REPLAYING, SETTINGS, HttpWorld
 from support import engines
 
-pytest.register_assert_rewrite("sdk.neighbours")
+pytest.register_assert_rewrite("sdk.neighbours", "sdk.versions")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -40,6 +40,9 @@ SETTINGS = {
     "request response": Setting(use_http_11=True),
     "suspending": Setting(environment={"HOWDAH_INACTIVITY_TIMEOUT": "0"}),
     "lazy": Setting(is_lazy=True),
+    "version 7": Setting(
+        environment={"HOWDAH_REMOTE_PROTOCOL_MAX": "7", "HOWDAH_INACTIVITY_TIMEOUT": "50ms"}
+    ),
 }
 REPLAYING = ("request response", "suspending")
 """Settings in which a handler that waited, or executed a step, begins again."""

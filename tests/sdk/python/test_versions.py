@@ -1,0 +1,3 @@
+"""The version of the service protocol."""
+
+from sdk.versions import *
