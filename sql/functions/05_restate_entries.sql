@@ -289,7 +289,9 @@ as $$
           'invocation_target', howdah_core.entry_target(p_name, p_kinds),
           'parameter', howdah_core.byte_array(coalesce(p_value, '')),
           'headers', howdah_core.entry_headers(p_detail->'headers'),
-          'idempotency_key', nullif(p_detail->>'idempotency_key', '')))
+          'idempotency_key', nullif(p_detail->>'idempotency_key', ''))
+          || case when p_detail ? 'scope' then jsonb_build_object(
+            'scope', p_detail->>'scope', 'limit_key', p_detail->>'limit_key') else '{}' end)
         when p_kind in (2, 7, 17, 20) then jsonb_build_object(
           'result', howdah_core.entry_result(p_kind, p_value, p_detail))
         when p_kind = 8 then jsonb_build_object(

@@ -12,10 +12,16 @@ from support import engines, postgres
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what uses the world in every mode; what is marked, where handlers begin again."""
+    """Run what uses the world in every mode; what is marked, where handlers begin again, or where
+    one stays with its step.
+    """
     if "_shared_world" in metafunc.fixturenames:
         marked = metafunc.definition.get_closest_marker("replaying")
-        modes = MODES if marked is None else REPLAYING_STEPS if marked.kwargs else REPLAYING
+        modes = tuple(MODES)
+        if marked is not None:
+            modes = REPLAYING_STEPS if marked.kwargs else REPLAYING
+        elif metafunc.definition.get_closest_marker("scoped") is not None:
+            modes = tuple(mode for mode in MODES if mode not in REPLAYING_STEPS)
         metafunc.parametrize("_shared_world", modes, indirect=True, scope="session")
 
 

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from howdah.remote.futures import DEPTH_MAX
-from howdah.remote.wire import ACK_REQUESTED, Type
+from howdah.remote.wire import ACK_REQUESTED, Type, encode
 from howdah.worker.engine import Engine
 from support.engines import assert_healthy, send, until
 from support.futures import (
@@ -210,12 +210,18 @@ async def test_what_comes_while_a_suspension_is_written_is_not_slept_through(
         (awaiting(b""), "RT0012"),
         (
             say(Type.CALL, service_name="Speaker", handler_name="speak", result_completion_id=2,
-                invocation_id_notification_idx=1, scope="s"),
+                invocation_id_notification_idx=1, scope="a b"),
             "RT0024",
         ),
         (
             say(Type.ONE_WAY_CALL, service_name="Speaker", handler_name="speak",
                 invocation_id_notification_idx=1, limit_key="l"),
+            "RT0024",
+        ),
+        (
+            say(Type.ATTACH_INVOCATION, result_completion_id=1, idempotent_target={
+                "service_name": "Speaker", "handler_name": "speak", "idempotency_key": "i",
+                "scope": "s/t"}),
             "RT0024",
         ),
         (
@@ -474,6 +480,75 @@ async def test_an_error_says_what_becomes_of_the_invocation(
                 db, "select count(*) = 2 from howdah.failures where invocation_id = $1", sent.id
             )
     await assert_healthy(db)
+
+
+# Scopes.
+
+
+async def test_a_call_in_a_scope_is_recorded_and_replayed_and_its_callee_is_told(
+    dsn: str, db: Database
+) -> None:
+    calls = [
+        say(Type.CALL, service_name="Speaker", handler_name="speak", result_completion_id=2,
+            invocation_id_notification_idx=1, idempotency_key="i", scope="shop", limit_key="joe/x"),
+        say(Type.ONE_WAY_CALL, service_name="Speaker", handler_name="speak",
+            invocation_id_notification_idx=3, scope="shop"),
+        say(Type.ATTACH_INVOCATION, result_completion_id=4, idempotent_target={
+            "service_name": "Speaker", "handler_name": "speak", "idempotency_key": "i",
+            "scope": "shop"}),
+    ]  # fmt: skip
+
+    async def script(talk: Talk) -> None:
+        start = await talk.start()
+        if start.HasField("scope"):
+            talk.succeed([start.scope, start.limit_key])
+        elif talk.attempt == 1:
+            talk.say(*calls)
+            talk.end(suspension(future(ALL, 2, 4)))
+        else:
+            talk.succeed("done")
+
+    async with speaking(script) as endpoint, driving(dsn, endpoint) as engine:
+        sent = await send(engine, "Speaker/speak")
+        assert await outcome(engine, sent.id) == "done"
+        await until(db, "select count(*) = 3 from howdah.invocations where status = 'completed'")
+        rows = await db.fetch(
+            "select scope, limit_key, output_json from howdah.invocations"
+            " where parent_id = $1 order by limit_key",
+            sent.id,
+        )
+        attached = await db.fetchval(
+            "select value from howdah_core.journal where id = $1 and kind = 118", sent.id
+        )
+    assert [(row["scope"], row["limit_key"]) for row in rows] == [("shop", "joe/x"), ("shop", None)]
+    assert [json.loads(row["output_json"]) for row in rows] == [["shop", "joe/x"], ["shop", ""]]
+    assert json.loads(attached) == ["shop", "joe/x"]
+    replay = next(talk for talk in endpoint.talks if talk.attempt > 1)
+    again = [
+        encode(number, message)
+        for number, message in replay.heard
+        if number in (Type.CALL, Type.ONE_WAY_CALL, Type.ATTACH_INVOCATION)
+    ]
+    assert again == calls
+    await assert_healthy(db)
+
+
+async def test_a_call_in_a_scope_needs_version_7(dsn: str, db: Database) -> None:
+    async def script(talk: Talk) -> None:
+        talk.say(
+            say(Type.ONE_WAY_CALL, service_name="Speaker", handler_name="speak",
+                invocation_id_notification_idx=1, scope="shop")
+        )  # fmt: skip
+
+    async with (
+        speaking(script) as endpoint,
+        driving(dsn, endpoint, remote_protocol_max=6) as engine,
+    ):
+        sent = await send(engine, "Speaker/speak")
+        await until(db, FAILED, sent.id)
+        await engine.operate("kill", sent.id)
+
+    assert set(await failures(db, sent.id)) == {"RT0024"}
 
 
 # The first message, and versions.

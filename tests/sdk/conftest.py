@@ -9,17 +9,22 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from sdk.world import REPLAYING, SETTINGS, HttpWorld
+from sdk.world import REPLAYING, SCOPED, SETTINGS, HttpWorld
 from support import engines
 
 pytest.register_assert_rewrite("sdk.neighbours", "sdk.versions")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what uses the world in every setting; what is marked, where handlers begin again."""
+    """Run what uses the world in every setting; what is marked, where handlers begin again, or
+    may call in a scope.
+    """
     if "_shared_world" in metafunc.fixturenames:
-        marked = metafunc.definition.get_closest_marker("replaying")
-        settings = REPLAYING if marked else tuple(SETTINGS)
+        settings = tuple(SETTINGS)
+        if metafunc.definition.get_closest_marker("replaying"):
+            settings = REPLAYING
+        elif metafunc.definition.get_closest_marker("scoped"):
+            settings = SCOPED
         metafunc.parametrize("_shared_world", settings, indirect=True, scope="session")
 
 

@@ -46,6 +46,8 @@ SETTINGS = {
 }
 REPLAYING = ("request response", "suspending")
 """Settings in which a handler that waited, or executed a step, begins again."""
+SCOPED = ("version 7",)
+"""Settings in which handlers may call in a scope."""
 RUNNING: dict[str, str] = {
     "HOWDAH_INGRESS": "127.0.0.1:0",
     "HOWDAH_ADMIN": "127.0.0.1:0",

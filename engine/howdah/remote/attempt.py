@@ -21,11 +21,11 @@ import msgspec
 
 from howdah.errors import InvalidId, RemoteFailure, UnknownTarget
 from howdah.ids import parse_awakeable_id, parse_id, uuid7
+from howdah.limits import NoPlace, why_no_place
 from howdah.machine.entries import CANCEL, NAMED_FIRST, NOTIFICATION, Entry, Kind, signal_cid
 from howdah.remote.entries import (
     COMMANDS,
     Command,
-    asks_for_scope,
     failure_json,
     input_message,
     read_command,
@@ -88,6 +88,7 @@ _SDK_CODES: Final = {570: "RT0016", 571: "RT0012"}
 _ENDINGS: Final[Mapping[int, Literal["pause", "fail"]]] = {1: "pause", 2: "fail"}
 """What an error asks for, from version 7 on; 0, or what nobody knows: to be tried again."""
 _WITH_TREES: Final = 7
+_WITH_SCOPES: Final = 7
 """The first version with trees of futures, word of waits, acknowledgements, errors that decide."""
 _WORDS_MAX: Final = 16
 """How often an endpoint may say what it waits for before it must wait for a commit."""
@@ -242,6 +243,10 @@ class RemoteAttempt(Attempt):
         )
         if self._version >= _WITH_TREES and record.idempotency_key:
             start.idempotency_key = record.idempotency_key
+        if self._version >= _WITH_SCOPES and record.scope is not None:
+            start.scope = record.scope
+            if record.limit_key is not None:
+                start.limit_key = record.limit_key
         if self.key is not None:
             start.key = self.key
             for name, value in self.state.items():
@@ -456,8 +461,8 @@ class RemoteAttempt(Attempt):
 
     def _on_command(self, command: Command) -> None:
         kind, unit = command.kind, self.pending()
-        if asks_for_scope(command):
-            self._refuse("RT0024", "scopes and limit keys are not supported")
+        if self._version < _WITH_SCOPES and "scope" in command.facts:
+            self._refuse("RT0024", f"version {self._version} of the protocol has no scopes")
             return
         if command.cid is not None:
             self._ledger.ask(command.cid, kind)
@@ -524,6 +529,9 @@ class RemoteAttempt(Attempt):
             except InvalidId as error:
                 self._refuse("RT0017", str(error))
                 return
+            except NoPlace as error:
+                self._refuse("RT0024", str(error))
+                return
         self._append(command, ask.target)
         self.pending().asks.append(ask)
 
@@ -540,7 +548,13 @@ class RemoteAttempt(Attempt):
             ask.target = parse_id(command.name)
             return
         row = self._row(service, handler)
-        found = {"handler": row.no if row else 0, "key": key or "", "idem": idempotency_key}
+        scope = facts.get("scope")
+        kind = "workflow" if "workflow" in facts else row.service_kind if row else "service"
+        problem = why_no_place(scope, None, kind)
+        if problem is not None:
+            raise NoPlace(problem)
+        key = key or scope or ""
+        found = {"handler": row.no if row else 0, "key": key, "idem": idempotency_key}
         ask.detail = msgspec.json.encode(found).decode()
 
     def _main_of(self, service_name: str) -> str:
@@ -586,6 +600,11 @@ class RemoteAttempt(Attempt):
         if (key is None) != (row.service_kind == "service"):
             self._refuse("RT0017", f"{target} is called {'with' if key else 'without'} a key")
             return
+        scope, limit_key = facts.get("scope"), facts.get("limit_key")
+        problem = why_no_place(scope, limit_key, row.service_kind)
+        if problem is not None:
+            self._refuse("RT0024", f"{target} is called in a scope: {problem}")
+            return
         idempotency_key = facts.get("idempotency_key")
         if idempotency_key == "" or (key is not None and "\x00" in key):
             self._refuse("RT0017", f"{target} is called with an empty idempotency key or a bad key")
@@ -612,9 +631,11 @@ class RemoteAttempt(Attempt):
                 headers=msgspec.json.encode(headers).decode() if headers else None,
                 idempotency_key=idempotency_key,
                 delay=delay,
-                is_granted=delay is None and self.engine.reserve_slot(row),
+                is_granted=delay is None and scope is None and self.engine.reserve_slot(row),
                 waits=False,
                 parent_id=self.id,
+                scope=scope,
+                limit_key=limit_key,
             )
         )
         if facts["id_cid"]:

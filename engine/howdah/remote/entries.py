@@ -176,6 +176,9 @@ _WITHOUT_CID: Final = frozenset(
 )
 
 
+_PLACE: Final = ("scope", "limit_key")
+
+
 def _signal_label(number: int) -> str:
     return "cancel" if number == 1 else f"signal {number}"
 
@@ -192,6 +195,9 @@ def _read_call(command: Command, database_now_ms: float) -> None:
         facts["headers"] = [[header.key, header.value] for header in message.headers]
     if message.HasField("idempotency_key"):
         facts["idempotency_key"] = message.idempotency_key
+    for place in _PLACE:
+        if message.HasField(place):
+            facts[place] = getattr(message, place)
     if message.HasField("name"):
         facts["label"] = message.name
     if command.kind == Kind.SEND and message.invoke_time:
@@ -252,23 +258,16 @@ def _read_target(command: Command) -> None:
             target.idempotency_key,
         ]
         command.name = "/".join(filter(None, facts["idempotent"]))
+        if target.HasField("scope"):
+            facts["scope"] = target.scope
     elif message.HasField("workflow_target"):
         target = message.workflow_target
         facts["workflow"] = [target.workflow_name, target.workflow_key]
         command.name = "/".join(facts["workflow"])
+        if target.HasField("scope"):
+            facts["scope"] = target.scope
     else:
         raise ProtocolViolation("an attachment without a target")
-
-
-def asks_for_scope(command: Command) -> bool:
-    """Whether a command names a scope or a limit key."""
-    message, kind = command.message, command.kind
-    if kind in (Kind.CALL, Kind.SEND):
-        return bool(message.HasField("scope") or message.HasField("limit_key"))
-    if kind in (Kind.ATTACH, Kind.GET_OUTPUT):
-        targets = message.idempotent_target, message.workflow_target
-        return any(target.HasField("scope") for target in targets)
-    return False
 
 
 # To the endpoint.
@@ -390,6 +389,9 @@ def _write_call(message: Any, entry: Entry, facts: dict[str, Any]) -> None:
         message.headers.add(key=name, value=value)
     if "idempotency_key" in facts:
         message.idempotency_key = facts["idempotency_key"]
+    for place in _PLACE:
+        if place in facts:
+            setattr(message, place, facts[place])
     if "label" in facts:
         message.name = facts["label"]
     if "at_ms" in facts:
@@ -443,10 +445,13 @@ def _write_target(message: Any, entry: Entry, facts: dict[str, Any]) -> None:
             target.service_key = key
         target.handler_name = handler
         target.idempotency_key = idempotency_key
+        if "scope" in facts:
+            target.scope = facts["scope"]
     elif "workflow" in facts:
-        message.workflow_target.workflow_name, message.workflow_target.workflow_key = facts[
-            "workflow"
-        ]
+        target = message.workflow_target
+        target.workflow_name, target.workflow_key = facts["workflow"]
+        if "scope" in facts:
+            target.scope = facts["scope"]
     else:
         message.invocation_id = entry.name
 

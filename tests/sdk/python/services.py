@@ -6,6 +6,7 @@ the tests' own of this SDK comes at the end.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -122,6 +123,7 @@ async def call(ctx: Context, wanted: dict[str, Any]) -> str:
     answer = await ctx.generic_call(
         wanted["service"], wanted["handler"], wanted["argument"].encode(),
         key=wanted.get("key"), idempotency_key=wanted.get("idempotency_key"),
+        scope=wanted.get("scope"), limit_key=wanted.get("limit_key"),
     )  # fmt: skip
     return answer.decode()
 
@@ -134,6 +136,7 @@ async def send(ctx: Context, wanted: dict[str, Any]) -> list[str]:
             wanted["service"], wanted["handler"], wanted["argument"].encode(),
             key=wanted.get("key"), idempotency_key=wanted.get("idempotency_key"),
             send_delay=None if delay is None else timedelta(milliseconds=delay),
+            scope=wanted.get("scope"), limit_key=wanted.get("limit_key"),
         )
         for _ in range(wanted.get("count", 1))
     ]  # fmt: skip
@@ -159,6 +162,22 @@ async def headers(ctx: Context) -> dict[str, str]:
 async def count_effect(ctx: Context, name: str) -> int:
     effects[name] += 1
     return effects[name]
+
+
+@proxy.handler()
+async def take_room(ctx: Context, name: str) -> list[str | None]:
+
+    async def stay() -> None:
+        effects[f"{name} running"] += 1
+        effects[f"{name} most"] = max(effects[f"{name} most"], effects[f"{name} running"])
+        while not effects[f"{name} may go"]:
+            await asyncio.sleep(0.01)
+        effects[f"{name} may go"] = 0
+        effects[f"{name} running"] -= 1
+
+    await ctx.run("stay", stay)
+    request = ctx.request()
+    return [request.scope, request.limit_key]
 
 
 @hidden.handler()

@@ -1,0 +1,3 @@
+"""Scopes: how many run at once, and what is idempotent."""
+
+from acceptance.test_limits import *
