@@ -19,6 +19,7 @@ from howdah import (
     Context,
     ObjectContext,
     Service,
+    TerminalError,
     VirtualObject,
     Workflow,
     WorkflowContext,
@@ -86,6 +87,11 @@ class Program:
         @service.handler()
         async def words(ctx: Context, count: int) -> list[str]:
             return [await ctx.signal("word", type_hint=str) for _ in range(count)]
+
+        @service.handler()
+        async def tells(ctx: Context, id_: str) -> None:
+            ctx.resolve_signal(id_, "word", "hello")
+            ctx.service_send(words, arg=0)
 
         @service.handler()
         async def attaches(ctx: Context, id_: str) -> str:
@@ -402,8 +408,9 @@ async def test_a_signal_that_is_read_twice_counts_once(
     assert await value(other, sent.id) == ["first", "second", "third"]
 
 
+@pytest.mark.parametrize("by", ["client", "handler"])
 async def test_a_locked_target_does_not_keep_the_process_busy(
-    dsn: str, db: Database, program: Program
+    dsn: str, db: Database, program: Program, by: str
 ) -> None:
     calls = 0
 
@@ -416,7 +423,12 @@ async def test_a_locked_target_does_not_keep_the_process_busy(
         await until_true(lambda: sent.id in engine.residents)
         async with db.transaction():
             await db.execute("select from howdah_core.live where id = $1 for update", sent.id)
-            delivered = asyncio.ensure_future(engine.deliver(word(sent.id, "hello")))
+            if by == "client":
+                delivered: Awaitable[Any] = engine.deliver(word(sent.id, "hello"))
+            else:
+                teller = await send(engine, "Service/tells", str(sent.id))
+                delivered = engine.attach(teller.id)
+            delivered = asyncio.ensure_future(delivered)
             before = calls
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(delivered), 0.5)
@@ -446,3 +458,80 @@ async def test_requests_that_are_being_stored_when_their_process_stops_are_answe
         for request in (stored, waits, delivered):
             with pytest.raises(StoreUnavailable):
                 await bounded(request)
+
+
+class LateReply:
+    """The reply to the batch that answers a question: it comes when the test lets it."""
+
+    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._call = engine.lane._main.call
+        self._may_come, self._is_there = asyncio.Event(), asyncio.Event()
+        monkeypatch.setattr(engine.lane._main, "call", self._call_late)
+
+    async def _call_late(self, statement: str, *arguments: Any) -> Any:
+        rows = await self._call(statement, *arguments)
+        if any(row[0] == b"P" for row in rows):
+            self._is_there.set()
+            await self._may_come.wait()
+        return rows
+
+    async def reached(self) -> None:
+        """Wait until the batch is committed."""
+        await bounded(self._is_there.wait())
+
+    def come(self) -> None:
+        self._may_come.set()
+
+
+async def test_an_answer_to_an_attempt_that_has_ended_meanwhile_changes_nothing(
+    dsn: str, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, may_end = Service("Asks"), asyncio.Event()
+
+    @service.handler()
+    async def go(ctx: Context) -> str:
+        ctx.attach_invocation(str(UUID(int=7)))
+        await may_end.wait()
+        return "ended"
+
+    async with running_engine(dsn, [service]) as engine:
+        reply = LateReply(engine, monkeypatch)
+        sent = await send(engine, "Asks/go")
+        await reply.reached()
+        may_end.set()
+        await until_true(lambda: engine.residents[sent.id].is_leaving)
+        reply.come()
+        assert await value(engine, sent.id) == "ended"
+    await assert_healthy(db)
+
+
+async def test_an_answer_that_a_later_attempt_found_in_its_journal_counts_once(
+    dsn: str, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, may_end = Service("Asks"), asyncio.Event()
+
+    @service.handler()
+    async def go(ctx: Context) -> str:
+        try:
+            await ctx.attach_invocation(str(UUID(int=7)))
+        except TerminalError as error:
+            await ctx.run("wait", may_end.wait)
+            return error.message
+        return "found"
+
+    async with running_engine(dsn, [service]) as engine:
+        reply = LateReply(engine, monkeypatch)
+        sent = await send(engine, "Asks/go")
+        await reply.reached()
+        first = engine.residents[sent.id]
+        # Its lease is taken and given back, and nobody tells this process.
+        for verb in ("pause", "resume"):
+            await db.execute("select result from howdah_core.operate($1, $2)", sent.id, verb)
+        engine.claiming.poll.now.set()
+        await until_true(lambda: engine.residents.get(sent.id) not in (None, first))
+        reply.come()
+        await engine.lane.settled()
+        may_end.set()
+        assert await value(engine, sent.id) == "not found"
+    assert await db.fetchval("select count(*) from howdah_core.journal where kind = 118") == 1
+    await assert_healthy(db)

@@ -552,7 +552,11 @@ class Lane:
             elif what == b"F":
                 raise StoreUnavailable(doing="committing as a fenced worker")
         is_deferred = all(refused.get(n) == b"B" for n in range(1, len(units) + 1))
-        has_moved = bool(news) or not is_deferred or len(deferred) < len(deliveries)
+        has_moved = (
+            not is_deferred
+            or len(deferred) < len(deliveries)
+            or len(news) > sum(len(unit.calls) for unit in units)
+        )
         for new in news:
             new.existing = existing.get(new.id)
             new.execution_time = scheduled.get(new.id)
