@@ -9,8 +9,10 @@ import pytest
 
 from howdah import Context, Service
 from howdah.worker.delivering import READ_MAIL
+from support.batches import connected
 from support.engines import (
     assert_healthy,
+    fence,
     result,
     running_engine,
     send,
@@ -247,14 +249,28 @@ async def test_attempts_end_when_the_lease_cannot_be_renewed_though_nobody_answe
     await assert_healthy(db)
 
 
+async def test_attempts_of_a_fenced_worker_end_though_a_batch_is_on_its_way(
+    dsn: str, db: "asyncpg.Connection[Any]"
+) -> None:
+    gate = Gate()
+    async with running_engine(dsn, [gate.service], **SHORT) as engine:
+        await send(engine, "Gate/hold")
+        await until_true(lambda: gate.began == 1)
+        async with engine.lane.turn:
+            await fence(db, engine.worker_no)
+            await until_true(lambda: not engine.residents)
+    await assert_healthy(db)
+
+
 async def test_a_lease_counts_from_when_its_renewal_was_sent(
     dsn: str, db: "asyncpg.Connection[Any]"
 ) -> None:
     async with running_engine(dsn, [Gate().service]) as engine:
         heartbeat = engine.heartbeat
         assert heartbeat is not None
-        async with db.transaction():
-            beat = await db.fetchval("select beat from howdah_core.worker for update")
+        async with connected(dsn) as holder, holder.transaction():
+            beat = await holder.fetchval("select beat from howdah_core.worker for update")
+            # Within a transaction nobody sees connections that were made after the first look.
             waits = (
                 "select exists (select from pg_stat_activity where wait_event_type = 'Lock'"
                 " and application_name = 'howdah heartbeat' and datname = current_database())"

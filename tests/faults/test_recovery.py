@@ -19,7 +19,16 @@ from howdah.store.units import Mail
 from howdah.worker.claiming import CLAIM
 from howdah.worker.recovery import NEXT_GENERATION, RECONCILE
 from howdah.worker.sweeping import SWEEP
-from support.engines import assert_healthy, result, running_engine, send, submission, until_true
+from support.engines import (
+    assert_healthy,
+    fence,
+    result,
+    running_engine,
+    send,
+    submission,
+    until,
+    until_true,
+)
 
 Database: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -160,6 +169,9 @@ async def test_a_signal_of_which_the_reply_was_lost_is_not_sent_again(
     await assert_healthy(db)
 
 
+WRITTEN = "select exists (select from howdah_core.journal where id = $1)"
+
+
 def word(target: UUID, text: str) -> Mail:
     body = msgspec.json.encode(text)
     return Mail(target, Kind.SIGNAL, signal_cid("word"), body, None, "word")
@@ -223,8 +235,8 @@ async def test_an_attempt_that_holds_no_lease_ends_when_leases_are_compared(
     program = Program()
     async with running_engine(dsn, [program.service]) as engine:
         sent = await send(engine, "Doubtful/go")
-        await until_true(lambda: program.began)
-        # Nobody tells this process.
+        await until(db, WRITTEN, sent.id)
+        # Nobody tells this process, and it writes nothing by which it would learn it.
         await db.execute("select result from howdah_core.operate($1, 'pause')", sent.id)
         engine.recovery.on_doubt()
         await until_true(lambda: sent.id not in engine.residents)
@@ -233,6 +245,47 @@ async def test_an_attempt_that_holds_no_lease_ends_when_leases_are_compared(
         outcome = await asyncio.wait_for(engine.attach(sent.id), 20)
     assert outcome.value == b'"waited"'
     assert program.began == 2
+    await assert_healthy(db)
+
+
+async def test_a_lease_of_which_an_earlier_attempt_is_resident_begins_a_new_one(
+    dsn: str, db: Database
+) -> None:
+    """It was taken and given back, nobody told this process, and the reply to its claim was lost."""
+    program, calls = Program(), Calls()
+    async with running_engine(dsn, [program.service], calls) as engine:
+        sent = await send(engine, "Doubtful/go")
+        await until(db, WRITTEN, sent.id)
+        first = engine.residents[sent.id]
+        async with engine.claiming.lock:
+            for verb in ("pause", "resume"):
+                await db.execute("select result from howdah_core.operate($1, $2)", sent.id, verb)
+            calls.lose(CLAIM, 2)
+            engine.claiming.poll.now.set()
+        await until_true(lambda: engine.residents.get(sent.id) not in (None, first))
+        program.may_end.set()
+        outcome = await asyncio.wait_for(engine.attach(sent.id), 20)
+    assert outcome.value == b'"waited"'
+    assert program.began == 2
+    await assert_healthy(db)
+
+
+async def test_who_starts_over_drops_everything_before_it_asks_what_it_holds(
+    dsn: str, db: Database
+) -> None:
+    program, calls = Program(), Calls()
+    async with running_engine(dsn, [program.service], calls) as engine:
+        sent = await send(engine, "Doubtful/go")
+        await until(db, WRITTEN, sent.id)
+        with calls.losing(RECONCILE):
+            engine.recovery.on_doubt()
+            await until_true(lambda: RECONCILE in calls.statements)
+            await fence(db, engine.worker_no)
+            await until_true(lambda: not engine.residents)
+            assert engine.recovery.is_running
+        program.may_end.set()
+        outcome = await asyncio.wait_for(engine.attach(sent.id), 20)
+    assert outcome.value == b'"waited"'
     await assert_healthy(db)
 
 

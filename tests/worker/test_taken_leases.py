@@ -160,7 +160,8 @@ async def test_who_claims_what_it_executes_already_ends_that_attempt(
 
     async with running_engine(dsn, [service]) as engine:
         sent = await send(engine, "Again/go")
-        await until_true(lambda: told)
+        await until(db, "select count(*) = 1 from howdah_core.journal")
+        # Nor does it write anything by which it would learn it.
         for verb in ("pause", "resume"):
             await db.execute(OPERATE, sent.id, verb)
         engine.claiming.poll.now.set()
