@@ -88,8 +88,9 @@ _SDK_CODES: Final = {570: "RT0016", 571: "RT0012"}
 _ENDINGS: Final[Mapping[int, Literal["pause", "fail"]]] = {1: "pause", 2: "fail"}
 """What an error asks for, from version 7 on; 0, or what nobody knows: to be tried again."""
 _WITH_TREES: Final = 7
-_WITH_SCOPES: Final = 7
 """The first version with trees of futures, word of waits, acknowledgements, errors that decide."""
+_WITH_SCOPES: Final = 7
+"""The first version with scopes and limit keys."""
 _WORDS_MAX: Final = 16
 """How often an endpoint may say what it waits for before it must wait for a commit."""
 _SHOWN_BYTES_MAX: Final = 16 * 1024
