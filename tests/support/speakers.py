@@ -146,7 +146,7 @@ class Speaking:
         self.server = Server()
         self.talks: list[Talk] = []
         self.attempts: Counter[str] = Counter()
-        self.manifest = {
+        self.manifest: dict[str, Any] = {
             "protocolMode": "BIDI_STREAM",
             "minProtocolVersion": versions[0],
             "maxProtocolVersion": versions[1],

@@ -479,9 +479,9 @@ class Attempt(ABC):
             failure = failure_detail(500, error, None)
         self._stop_code()
         unit = self.pending()
-        word, code = "", 500
+        word, code = "", getattr(error, "status_code", 500)
         if ending == "fail":
-            word, code = "failed", getattr(error, "status_code", 500)
+            word = "failed"
         elif ending is None and self.handler.retry_policy.on_max_attempts == "kill":
             word = "killed"
         if word:
