@@ -29,6 +29,9 @@ def test_what_a_rule_holds_back_is_shown(cli: Cli) -> None:
     assert (rule["concurrency"], rule["description"], rule["is_disabled"]) == (0, "none", False)
     assert "none" in cli.out("limits", "rules")
 
+    assert "no such invocations" in cli.out(
+        "invocations", "pause", "--service", "Payments", "--handler", "approve", "--yes"
+    )
     cli.out("limits", "set", f"{scope}/*", "none")
     cli.out("signal", held, "approved", '"yes"')
     cli.wait_for(held, "succeeded")

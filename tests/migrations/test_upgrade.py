@@ -22,6 +22,13 @@ order by 1, 2
 """
 
 
+REGISTER_MAILER = """
+select howdah_core.register_deployment('d', '[{"name": "Mailer", "kind": "service", "handlers": [
+  {"name": "send", "kind": "stateless", "input_required": false, "is_public": true,
+   "idempotency_retention_seconds": 60, "journal_retention_seconds": 60}]}]')
+"""
+
+
 async def fetch(dsn: str, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
     connection = await asyncpg.connect(dsn)
     try:
@@ -104,6 +111,20 @@ async def test_down_to_base_and_up_again_gives_the_same_schema(dsn: str) -> None
 
     assert emptied == []
     assert await fetch(dsn, CATALOG) == before
+
+
+async def test_what_was_called_in_a_scope_goes_on_without_it_in_an_older_release(dsn: str) -> None:
+    await execute(dsn, REGISTER_MAILER)
+    await execute(dsn, "select howdah.send('Mailer', 'send', scope => 'shop', limit_key => 'joe')")
+    live = "select status, q from howdah_core.live"
+    assert await fetch(dsn, live) == [("held", -1)]
+
+    await migrate.downgrade(dsn, "0004")
+    older = await fetch(dsn, live)
+    await migrate.upgrade(dsn)
+
+    assert older == [("ready", 1)]
+    assert await fetch(dsn, "select status, scope from howdah.invocations") == [("ready", None)]
 
 
 async def test_migrators_that_start_together_agree(empty_dsn: str) -> None:

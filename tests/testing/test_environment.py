@@ -48,6 +48,19 @@ async def test_handlers_are_called_by_reference(serve: EnvironmentFactory) -> No
         await env.check()
 
 
+async def test_what_its_scope_holds_back_is_nothing_to_wait_for(serve: EnvironmentFactory) -> None:
+    async with serve([greeter]) as env, env.client() as client:
+        await env.sql("select howdah.set_limit_rule('shop', 0)")
+        sent = await client.service_send(greet, "Ada", scope="shop")
+        await env.until_idle()
+        assert [row[0] for row in await env.sql("select status from howdah.invocations")] == [
+            "held"
+        ]
+        await env.sql("select howdah.set_limit_rule('shop', 1)")
+        await env.until_idle()
+        assert await client.attach(sent, greet) == "Hello Ada"
+
+
 @pytest.mark.parametrize("always_replay", [False, True])
 async def test_sync_handlers_are_called_alike(
     serve: EnvironmentFactory, always_replay: bool

@@ -17,7 +17,7 @@ from howdah.ids import restate_deployment_id
 from howdah.options import did_you_mean
 from howdah.store import inspection
 from howdah.store.database import POOL_CONNECTIONS_MAX, Database
-from howdah.store.inspection import COMPLETED, IN_FLIGHT
+from howdah.store.inspection import COMPLETED, IN_FLIGHT, NOT_BEGUN
 from howdah.store.operations import Operator
 from howdah_api.commands.invocations import invocations
 from howdah_api.commands.program import (
@@ -162,7 +162,7 @@ def pause(ids: tuple[UUID, ...], **asked: Any) -> None:
 
     A paused invocation keeps its key, its journal and its mail, and holds no worker.
     """
-    statuses = tuple(one for one in IN_FLIGHT if one not in ("scheduled", "inbox", "paused"))
+    statuses = tuple(one for one in IN_FLIGHT if one not in NOT_BEGUN and one != "paused")
     _operate(Verb("pause", "paused", "pausing", statuses, _simple("pause")), ids, **asked)
 
 

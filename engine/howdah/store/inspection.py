@@ -21,6 +21,8 @@ IN_FLIGHT: Final = (
     "scheduled", "inbox", "held", "ready", "running", "suspended", "backing_off", "paused",
 )  # fmt: skip
 """The statuses of an invocation that is not completed."""
+NOT_BEGUN: Final = ("scheduled", "inbox", "held")
+"""Those of them that nobody has begun to execute."""
 COMPLETED: Final = "completed"
 OUTCOMES: Final = ("succeeded", "failed", "killed")
 """How a completed invocation ended."""
