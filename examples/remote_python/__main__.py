@@ -55,13 +55,21 @@ def start(running: ExitStack, *command: str, folder: Path | None = None) -> subp
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Let a program end in good order."""
-    process.terminate()
-    try:
+    """Let a program, and what it started, end in good order."""
+    send(process, "SIGTERM")
+    with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    send(process, "SIGKILL")
+    process.wait()
+
+
+def send(process: subprocess.Popen[bytes], name: str) -> None:
+    """Send a signal to a program and to what it started, where there are such groups."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, getattr(signal, name))
+    else:
+        process.terminate()
 
 
 def check(endpoint: subprocess.Popen[bytes], runtime: subprocess.Popen[bytes]) -> None:

@@ -107,6 +107,8 @@ def environment(example: Example, dsn: str, tmp_path: Path) -> Iterator[dict[str
         code = process.wait(30)
     assert code == 0, output.read_text()
     assert not re.search("Traceback|ERROR", output.read_text()), output.read_text()
+    with pytest.raises(ConnectionRefusedError):  # nothing of it is left
+        socket.create_connection(("127.0.0.1", int(place)))
 
 
 async def test_an_example_does_what_its_header_says(
