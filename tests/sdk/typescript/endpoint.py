@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -54,6 +56,7 @@ async def running(folder: Path, output: Path, *, is_lazy: bool = False) -> Async
             stdin=asyncio.subprocess.DEVNULL,
             stdout=sink,
             stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
             env={
                 **os.environ,
                 "LAZY_STATE": "yes" if is_lazy else "no",
@@ -67,6 +70,6 @@ async def running(folder: Path, output: Path, *, is_lazy: bool = False) -> Async
                 await asyncio.sleep(0.02)
         yield Ports(*map(int, found.groups()))
     finally:
-        if node.returncode is None:
-            node.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(node.pid, signal.SIGKILL)  # `node` may be a script that starts it
         await node.wait()
